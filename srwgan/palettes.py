@@ -1,0 +1,228 @@
+"""Palettes for GIFs: which 255 colours to keep, and which of them each pixel takes.
+
+A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
+"""
+
+import numpy as np
+from PIL import Image
+
+DITHERS = ("none", "ordered", "floyd-steinberg")
+
+HISTOGRAM_BITS = 5
+LOOKUP_BITS = 6
+CANDIDATES = 16
+
+# What a pair of colours costs for being far apart, against what it gains by meeting the wanted colour in the mean:
+# at 0 every area is speckled, at 1 nothing is dithered.
+SPECKLE = 0.3
+
+
+def build_palette(frames, colors=255):
+    """The palette (N <= colors, 3) with a small mean squared error over all `frames`, read one at a time.
+
+    Pictures of no more than `colors` colours get those exactly. Pixels with an alpha below 128 do not count.
+    """
+    histogram = ColorHistogram(colors)
+    for frame in frames:
+        histogram.add(frame)
+    return histogram.palette()
+
+
+class ColorHistogram:
+    """Colours of many frames in bounded memory: exact while they are few, then 32 x 32 x 32 bins with their means."""
+
+    def __init__(self, colors=255):
+        if not 1 <= colors <= 255:
+            raise ValueError(f"Received: colors={colors}. Expected 1 to 255 (one more is kept for transparency).")
+        self.colors = colors
+        self._exact = np.zeros(0, np.uint32)
+        bins = 1 << 3 * HISTOGRAM_BITS
+        self._counts = np.zeros(bins)
+        self._sums = np.zeros((3, bins))
+
+    def add(self, frame):
+        pixels = frame.reshape(-1, frame.shape[-1])
+        if pixels.shape[1] == 4:
+            pixels = pixels[pixels[:, 3] >= 128]
+        if self._exact is not None:
+            r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
+            exact = np.union1d(self._exact, r << 16 | g << 8 | b)
+            self._exact = exact if len(exact) <= self.colors else None
+        keys = color_bins(pixels, HISTOGRAM_BITS)
+        self._counts += np.bincount(keys, minlength=len(self._counts))
+        for channel in range(3):
+            self._sums[channel] += np.bincount(keys, pixels[:, channel], minlength=len(self._counts))
+
+    def palette(self):
+        if self._exact is not None:
+            exact = self._exact if len(self._exact) else np.zeros(1, np.uint32)
+            return np.stack([exact >> 16, exact >> 8 & 255, exact & 255], axis=1).astype(np.uint8)
+        used = np.flatnonzero(self._counts)
+        weights = self._counts[used]
+        points = (self._sums[:, used] / weights).T
+        centres = refine_by_k_means(points, weights, split_by_variance(points, weights, self.colors))
+        return np.unique(np.rint(centres).clip(0, 255).astype(np.uint8), axis=0)
+
+
+def split_by_variance(points, weights, colors):
+    """Means (N <= colors, 3) of boxes of points, from splitting the box of the largest squared error at its mean.
+
+    The greedy step of Wu, "Color quantization by dynamic programming and principal analysis", 1992.
+    """
+
+    def box(members):
+        w, p = weights[members], points[members]
+        mean = w @ p / w.sum()
+        errors = w @ (p - mean) ** 2
+        return errors.sum() if len(members) > 1 else 0.0, int(errors.argmax()), mean, members
+
+    boxes = [box(np.arange(len(points)))]
+    while len(boxes) < colors:
+        worst = max(range(len(boxes)), key=lambda i: boxes[i][0])
+        error, axis, mean, members = boxes[worst]
+        if error <= 0:
+            break
+        below = points[members, axis] <= mean[axis]
+        boxes[worst] = box(members[below])
+        boxes.append(box(members[~below]))
+    return np.stack([mean for _, _, mean, _ in boxes])
+
+
+def refine_by_k_means(points, weights, centres, steps=4):
+    """Lloyd's iterations on weighted points; a centre that no point chooses stays where it is."""
+    centres = centres.copy()
+    for _ in range(steps):
+        nearest = squared_distances(points, centres).argmin(1)
+        mass = np.bincount(nearest, weights, minlength=len(centres))
+        held = mass > 0
+        for channel in range(3):
+            total = np.bincount(nearest, weights * points[:, channel], minlength=len(centres))
+            centres[held, channel] = total[held] / mass[held]
+    return centres
+
+
+def squared_distances(points, centres):
+    """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
+    points, centres = points.astype(np.float32), centres.astype(np.float32)
+    return (centres**2).sum(1) - 2 * (points @ centres.T)
+
+
+def color_bins(pixels, bits):
+    """Index of each pixel (..., 3 or 4) in a cube of 2^bits steps per channel."""
+    r, g, b = ((pixels[..., c] >> (8 - bits)).astype(np.int32) for c in range(3))
+    return (r << 2 * bits) | (g << bits) | b
+
+
+class PaletteMapper:
+    """Maps frames to indices into a palette.
+
+    `dither="ordered"` mixes two palette colours in an 8 x 8 Bayer pattern that is fixed to the canvas, so that equal
+    pixels at equal places always get equal indices; "none" takes the nearest colour; "floyd-steinberg" diffuses errors
+    (Pillow's), so that any change moves the pattern below it and to its right.
+
+    The pair for a colour, looked up in a cube of 64 steps a channel that is filled as colours turn up, is the nearest
+    palette colour with the partner that minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after
+    Yliluoma, "Arbitrary-palette positional dithering algorithm", 2011); the share t then follows from the pixel's
+    own colour.
+    """
+
+    def __init__(self, palette, dither="ordered"):
+        if dither not in DITHERS:
+            raise ValueError(f"Received: dither={dither!r}. Expected one of {', '.join(DITHERS)}.")
+        self.palette = check_palette(palette)
+        self.dither = dither
+        bins = 1 << 3 * LOOKUP_BITS
+        self._known = np.zeros(bins, bool)
+        self._first = np.zeros(bins, np.uint8)
+        self._second = np.zeros(bins, np.uint8)
+        self._share = np.zeros((4, bins), np.float32)
+        self._error = np.zeros(bins, np.float32)
+
+    def indices(self, pixels, origin=(0, 0)):
+        """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) whose top left corner is at `origin` (x, y)."""
+        if self.dither == "floyd-steinberg":
+            return self._diffused(pixels)
+        bins = self._filled_bins(pixels)
+        first = self._first.take(bins)
+        if self.dither == "none":
+            return first
+        share = self._share[3].take(bins)
+        for channel in range(3):
+            share += self._share[channel].take(bins) * pixels[..., channel]
+        rows, columns = (np.arange(size) + start for size, start in zip(bins.shape, reversed(origin), strict=True))
+        thresholds = BAYER[rows[:, None] % 8, columns % 8]
+        np.copyto(first, self._second.take(bins), where=share > thresholds)
+        return first
+
+    def mean_squared_error(self, pixels):
+        """How far, summed over RGB, this palette's mixes stay from the pixels (N, 3 or 4)."""
+        return float(self._error.take(self._filled_bins(pixels)).mean())
+
+    def _diffused(self, pixels):
+        holder = Image.new("P", (1, 1))
+        holder.putpalette(self.palette.tobytes())
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
+
+    def _filled_bins(self, pixels):
+        bins = color_bins(pixels, LOOKUP_BITS)
+        unknown = bins[~self._known.take(bins)]
+        if unknown.size:
+            unknown = np.unique(unknown)
+            for start in range(0, len(unknown), 8192):
+                self._fill(unknown[start : start + 8192])
+        return bins
+
+    def _fill(self, bins):
+        mask, step = (1 << LOOKUP_BITS) - 1, 1 << (8 - LOOKUP_BITS)
+        cells = np.stack([bins >> 2 * LOOKUP_BITS, bins >> LOOKUP_BITS & mask, bins & mask], axis=1)
+        color = (cells * step + (step - 1) / 2).astype(np.float32)
+        palette = self.palette.astype(np.float32)
+        distances = squared_distances(color, palette)
+        self._known[bins] = True
+        first = distances.argmin(1)
+        if self.dither != "ordered":
+            self._first[bins] = first
+            self._error[bins] = ((palette[first] - color) ** 2).sum(1)
+            return
+        count = min(CANDIDATES, len(palette))
+        partners = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        towards = palette[partners] - palette[first][:, None]
+        offset = (color - palette[first])[:, None]
+        length = (towards**2).sum(2)
+        share = np.clip((towards * offset).sum(2) / np.maximum(length, 1), 0, 1)
+        error = ((offset - share[..., None] * towards) ** 2).sum(2)
+        best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
+        rows = np.arange(len(bins))
+        self._store_pairs(bins, first, partners[rows, best])
+        self._error[bins] = error[rows, best]
+
+    def _store_pairs(self, bins, one, other):
+        """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
+        palette = self.palette.astype(np.float32)
+        luma = palette @ np.float32([0.299, 0.587, 0.114])
+        swap = luma[one] > luma[other]
+        first, second = np.where(swap, other, one), np.where(swap, one, other)
+        towards = palette[second] - palette[first]
+        slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
+        self._first[bins], self._second[bins] = first, second
+        self._share[:3, bins] = slope.T
+        self._share[3, bins] = -(slope * palette[first]).sum(1)
+
+
+def check_palette(palette):
+    palette = np.asarray(palette)
+    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or not 1 <= len(palette) <= 255:
+        raise ValueError(f"Received: a palette {palette.dtype} {palette.shape}. Expected uint8 (1 to 255, 3).")
+    return palette
+
+
+def bayer_thresholds(order):
+    """Bayer's matrix of 2^order x 2^order thresholds, evenly spaced inside (0, 1)."""
+    matrix = np.zeros((1, 1))
+    for _ in range(order):
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return ((matrix + 0.5) / matrix.size).astype(np.float32)
+
+
+BAYER = bayer_thresholds(3)
