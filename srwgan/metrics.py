@@ -119,6 +119,6 @@ def lattice_bins(scale):
     half = scale // 2
     steps = [(v, h) for v in range(half + 1) for h in range(-half + 1, half + 1) if (v, h) > (0, 0)]
     lattice = BINS * np.array(steps)
-    # Along the frequency's own direction: edges along the axes raise the whole axis of a spectrum, not its surroundings.
+    # Along the frequency's own direction, since a picture's upright and level edges raise the axes of its spectrum.
     along = np.sign(lattice)[:, None] * np.array([-5, -4, -3, 3, 4, 5])[:, None]
     return lattice % (BINS * scale), (lattice[:, None] + along) % (BINS * scale)
