@@ -1,0 +1,1 @@
+"""SRWGAN: super-resolution of images, GIFs and videos with a Wasserstein GAN."""

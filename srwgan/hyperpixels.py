@@ -1,0 +1,106 @@
+"""Hyperpixels: feature maps of a frozen ImageNet classifier, stacked over chosen layers, for the content loss.
+
+Hypercolumns are Hariharan et al. 2015 (arXiv:1411.5752); as a loss for super-resolution, Ledig et al. 2017
+(arXiv:1609.04802).
+"""
+
+import contextlib
+import os
+
+import keras
+
+APPLICATIONS = {  # name -> (constructor, module of its preprocess_input, default positions in model.layers)
+    "resnet50": (keras.applications.ResNet50, keras.applications.resnet50, (2, 7, 10, 14)),
+    "resnet101": (keras.applications.ResNet101, keras.applications.resnet, (2, 7, 10, 14)),
+    "vgg16": (keras.applications.VGG16, keras.applications.vgg16, (2, 5, 9, 13)),
+    "vgg19": (keras.applications.VGG19, keras.applications.vgg19, (2, 5, 10, 15)),
+}
+
+
+def build_hyperpixels(pretrained="resnet50", layers=None, weights=None, dtype="float32"):
+    """A frozen Keras model: (B, H, W, 3) RGB in [-1, 1] -> a list of feature maps (B, h, w, c).
+
+    Args:
+        pretrained: "resnet50", "resnet101", "vgg16", "vgg19", or a `.keras` file that takes RGB in [-1, 1].
+        layers: positions in `model.layers` or layer names; by default the backbone's own (a file has none).
+        weights: file of weights without the top layers; by default ImageNet's, downloaded by Keras.
+        dtype: Keras dtype policy of the classifier.
+
+    Raises:
+        ValueError: unknown backbone or layer, unreadable file, or weights that cannot be downloaded.
+    """
+    if pretrained in APPLICATIONS:
+        constructor, module, default_layers = APPLICATIONS[pretrained]
+        backbone = load_application(pretrained, constructor, weights, dtype)
+        preprocess = module.preprocess_input
+    elif str(pretrained).endswith(".keras"):
+        backbone, default_layers, preprocess = load_own_backbone(pretrained, weights), (), None
+    else:
+        raise ValueError(f"Received: pretrained={pretrained}. Expected {', '.join(APPLICATIONS)} or a .keras file.")
+    outputs = [find_layer(backbone, layer).output for layer in (layers or default_layers)]
+    if not outputs:
+        names = [layer.name for layer in backbone.layers]
+        raise ValueError(f"Received: {pretrained} without hyperpixel layers. Expected some of {names}.")
+    return Hyperpixels(keras.Model(backbone.inputs, outputs), preprocess)
+
+
+class Hyperpixels:
+    """Calls `features` on images in [-1, 1], through the classifier's own preprocessing where it has one."""
+
+    def __init__(self, features, preprocess):
+        features.trainable = False
+        self.features, self.preprocess = features, preprocess
+
+    def __call__(self, images):
+        if self.preprocess:
+            images = self.preprocess((images + 1.0) * 127.5)
+        maps = self.features(images, training=False)
+        return list(maps) if isinstance(maps, (list, tuple)) else [maps]
+
+
+def load_application(name, constructor, weights, dtype):
+    if weights and not os.path.isfile(weights):
+        raise ValueError(f"Received: pretrained weights {weights}, not a file. Expected a weights file of {name}.")
+    try:
+        with global_dtype_policy(dtype):
+            return constructor(include_top=False, weights=weights or "imagenet", input_shape=(None, None, 3))
+    except Exception as error:  # Keras raises its own kinds for a failed download, a bad file, a wrong shape
+        reason = " ".join(str(error).split())[:200]
+        if weights:
+            raise ValueError(f"Received: {weights}, not weights of {name} without its top layers ({reason}).") from error
+        raise ValueError(
+            f"The ImageNet weights of {name} could not be downloaded ({reason}). "
+            "Give a file with --pretrained-weights FILE, or train without the content loss: --cweight 0."
+        ) from error
+
+
+def load_own_backbone(path, weights):
+    if not os.path.isfile(path):
+        raise ValueError(f"Received: pretrained={path}, not a file. Expected a .keras file.")
+    if weights:
+        raise ValueError(f"Received: weights {weights} beside {path}. Expected none: a .keras file holds its own.")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(f"Received: {path}, not a Keras model ({' '.join(str(error).split())[:200]}).") from error
+
+
+def find_layer(backbone, layer):
+    """The layer at a position in `model.layers` (an int or its digits) or of a name."""
+    names = [each.name for each in backbone.layers]
+    if str(layer).isdigit() and 0 < int(layer) < len(names):
+        return backbone.layers[int(layer)]
+    if layer in names:
+        return backbone.get_layer(layer)
+    raise ValueError(f"Received: hyperpixel layer {layer}. Expected 1 to {len(names) - 1} or one of {names}.")
+
+
+@contextlib.contextmanager
+def global_dtype_policy(policy):
+    """keras.applications take no dtype: they read the global policy while they are built."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,77 @@
+"""The losses, one value per sample, so that a mean over any division of a batch is the mean over the batch.
+
+Images are (B, H, W, 3) in [-1, 1], scores (B, 1); every loss is (B,) float32 whatever the networks compute in.
+"""
+
+import tensorflow as tf
+
+
+def discriminator_loss(real_scores, fake_scores):
+    """D(fake) - D(real): minus the critic's estimate of the Wasserstein distance (Arjovsky et al. 2017)."""
+    return as_vector(fake_scores) - as_vector(real_scores)
+
+
+def adversarial_loss(fake_scores):
+    """-D(fake), what the generator descends."""
+    return -as_vector(fake_scores)
+
+
+def gradient_penalty(discriminator, real, fake, e, loss_scale=1.0):
+    """(||grad D(x)|| - 1)^2 at x = real + e (fake - real), and the norm; both (B,) (Gulrajani et al. 2017).
+
+    Args:
+        e: (B,) position on the line between the two images, one draw per sample.
+        loss_scale: the score is multiplied by it before and its gradient divided by it after, against underflow in
+            float16.
+    """
+    x = real + tf.reshape(e, (-1, 1, 1, 1)) * (fake - real)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        scores = discriminator(x, training=True) * loss_scale
+    gradient = tf.cast(tape.gradient(scores, x), "float32") / loss_scale
+    # The square root's slope is infinite at 0, where a critic that ignores its input has its norm.
+    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]) + 1e-12)
+    return tf.square(norm - 1.0), norm
+
+
+def reconstruction_loss(real, fake, kind="mse"):
+    """Mean squared ("mse") or absolute ("l1") difference of the pixels."""
+    difference = tf.cast(fake, "float32") - tf.cast(real, "float32")
+    return mean_per_sample(tf.square(difference) if kind == "mse" else tf.abs(difference))
+
+
+def content_loss(real_maps, fake_maps, norm="energy"):
+    """Mean over the layers of the squared difference between hyperpixels.
+
+    Args:
+        real_maps, fake_maps: lists of feature maps (B, h, w, c), a pair for each layer.
+        norm: "energy" divides each layer by the real map's mean square, so that a weight means the same on every
+            backbone; "unit" scales each pixel's channel vector to length 1 first (Zhang et al. 2018, LPIPS).
+    """
+    layers = [content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"))
+              for r, f in zip(real_maps, fake_maps, strict=True)]
+    return tf.add_n(layers) / len(layers)
+
+
+def energy_normalised(real, fake):
+    return mean_per_sample(tf.square(fake - real)) / (mean_per_sample(tf.square(real)) + 1e-8)
+
+
+def unit_normalised(real, fake):
+    real, fake = unit_length(real), unit_length(fake)
+    return tf.reduce_mean(tf.reduce_sum(tf.square(fake - real), axis=-1), axis=[1, 2])
+
+
+content_norms = {"energy": energy_normalised, "unit": unit_normalised}
+
+
+def unit_length(maps):
+    return maps * tf.math.rsqrt(tf.reduce_sum(tf.square(maps), axis=-1, keepdims=True) + 1e-10)
+
+
+def mean_per_sample(x):
+    return tf.reduce_mean(x, axis=list(range(1, x.shape.rank)))
+
+
+def as_vector(scores):
+    return tf.reshape(tf.cast(scores, "float32"), [-1])

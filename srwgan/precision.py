@@ -1,0 +1,41 @@
+"""Which number format the convolutions compute in, by what the machine is fast at."""
+
+import functools
+
+import tensorflow as tf
+
+PRECISIONS = {  # name -> Keras dtype policy
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "mixed_bfloat16": "mixed_bfloat16",
+    "mixed_float16": "mixed_float16",
+}
+
+
+def choose_policy(precision="auto"):
+    """The Keras dtype policy for "auto" or a name of `PRECISIONS`; "auto" is bfloat16 where the hardware has it.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if precision == "auto":
+        return "mixed_bfloat16" if has_fast_bfloat16() else "float32"
+    if precision not in PRECISIONS:
+        raise ValueError(f"Received: precision={precision}. Expected auto, {', '.join(PRECISIONS)}.")
+    return PRECISIONS[precision]
+
+
+@functools.cache
+def has_fast_bfloat16():
+    """Whether the GPUs (compute capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+        return all(capability and capability >= (8, 0) for capability in capabilities)
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
