@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Train SRWGAN: python3 train_SRWGAN.py --trainnum 600 --epochs 40 --batchsz 4 --gpweight 16.0 --cweight 4 --savemodel True"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+import warnings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+BUNDLED_PHOTOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Images", "train")
+log = logging.getLogger("srwgan")
+
+
+def main(argv=None):
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.showwarning = lambda message, *rest: log.warning("Warning: %s", message)
+    try:
+        check(args)
+        return train(args)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def train(args):
+    """Build what the flags ask for, train, and write the results; returns the exit status."""
+    from srwgan.run import Diverged, Run, Stopped
+
+    if args.download:
+        download(args.download, args.datapath)
+    folder = run_folder(args)
+    generator, discriminator, average = build_networks(args)
+    photos, held_out = load_photos(args)
+    stream = build_stream(args, photos)
+    trainer = build_trainer(args, generator, discriminator, average, stream)
+    validation = build_validation(args, held_out)
+    run = Run(trainer, stream, validation, folder, args.epochs, build_visualizer(trainer, validation, folder),
+              args.warmup_epochs, args.critic_warmup)
+    if args.resume:
+        log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
+    else:
+        write_flags(args, folder, run)
+    log.info("Run folder: %s (%d photographs, %d batches of %d an epoch, %s)", folder, len(photos), run.steps,
+             run.images_per_step(), generator.get_layer("first").dtype_policy.name)
+    try:
+        run.train()
+    except Stopped as stopped:
+        return stopped.exit_status
+    except Diverged as diverged:
+        log.error("train_SRWGAN.py: error: %s", diverged)
+        return 1
+    write_results(args, run)
+    return 0
+
+
+def build_networks(args):
+    """The generator, its averaged twin and the discriminator, new or as exported to --init."""
+    import keras
+
+    from srwgan.discriminator import Discriminator
+    from srwgan.export import load_discriminator, load_generator
+    from srwgan.generator import Generator, with_precision
+    from srwgan.precision import choose_policy
+
+    keras.utils.set_random_seed(args.seed)
+    policy = choose_policy(args.precision)
+    if not args.init:
+        generator = Generator(args.filters, args.blocks, args.scale, dtype=policy)
+        return generator, Discriminator(args.dfilters, dtype=policy), with_precision(generator, policy)
+    folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
+    start = load_generator(folder)
+    if not isinstance(start, Generator):
+        raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
+    if start.scale != args.scale:
+        raise ValueError(f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. Expected the same.")
+    critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
+    log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
+    critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
+    return with_precision(start, policy), critic, with_precision(start, policy)
+
+
+def load_photos(args):
+    """Photographs to train on and held-out ones for validation."""
+    from srwgan.photos import DEFAULT_CACHE, VALID_FOLDERS, find_photos, open_photos
+
+    datapath = args.datapath
+    if not os.path.exists(datapath) and datapath == parser_default("datapath"):
+        log.info("Nothing at %s: training on the bundled photographs in %s", datapath, BUNDLED_PHOTOS)
+        datapath = BUNDLED_PHOTOS
+    paths = find_photos(datapath)
+    options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE, "cache_limit": int(args.cache_limit * 2**30)}
+    photos = open_photos(paths, number=args.trainnum + args.validnum, **options)
+    if not len(photos):
+        raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} or "
+                         "more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz.")
+    valid_paths = next((found for name in VALID_FOLDERS if (found := find_valid(datapath, name))), None)
+    if valid_paths:
+        held_out = open_photos(valid_paths, number=args.validnum, **options)
+        photos = photos.subset(range(min(args.trainnum, len(photos))))
+    else:
+        photos, held_out = split(photos, args.trainnum, args.validnum)
+    if len(photos) < args.trainnum:
+        log.warning("Warning: asked for %d photographs (--trainnum), training on the %d that %s has beside %d held out",
+                    args.trainnum, len(photos), datapath, len(held_out))
+    return photos, held_out
+
+
+def find_valid(datapath, name):
+    from srwgan.photos import find_photos
+
+    folder = os.path.join(datapath, name)
+    return find_photos(folder, ()) if os.path.isdir(folder) else []
+
+
+def split(photos, trainnum, validnum):
+    """What is beyond `trainnum` is held out; where nothing is, a tenth; a single photograph is both."""
+    total = len(photos)
+    held = total - trainnum if total > trainnum else min(validnum, max(1, total // 10), total - 1)
+    return photos.subset(range(total - held)), photos.subset(range(total - held, total) if held else range(total))
+
+
+def build_stream(args, photos):
+    from srwgan.dataset import CropStream
+
+    return CropStream(photos, args.cropsz, args.scale, args.batchsz, args.seed, args.crops_per_photo, args.sampling,
+                      args.dstep, args.interpolation)
+
+
+def build_validation(args, held_out):
+    from srwgan.dataset import held_out_crops
+
+    return held_out_crops(held_out, args.cropsz, args.scale, args.validnum)
+
+
+def build_trainer(args, generator, discriminator, average, stream):
+    from srwgan.hyperpixels import build_hyperpixels
+    from srwgan.optimizer import build_optimizer
+    from srwgan.trainer import Objective, Trainer
+
+    objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.reconstruction,
+                          args.content_norm, args.weighting)
+    policy = generator.get_layer("first").dtype_policy.name
+    hyperpixels = None
+    if args.cweight and args.warmup_epochs < args.epochs:
+        layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
+        hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
+    updates = stream.steps() * args.epochs
+    rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
+    return Trainer(generator, discriminator, hyperpixels, objective,
+                   build_optimizer(args.glr, total_steps=updates * args.gstep, **rates),
+                   build_optimizer(args.dlr, total_steps=updates * args.dstep, **rates),
+                   average, args.dstep, args.gstep, args.ema, args.clip, policy == "mixed_float16")
+
+
+def build_visualizer(trainer, validation, folder):
+    from utils.CallBack import EpochVisualizer
+
+    low_res, high_res = validation
+    return EpochVisualizer(trainer.average, trainer.discriminator, low_res[:4], high_res[:4],
+                           os.path.join(folder, "samples"))
+
+
+def write_results(args, run):
+    """Figures, GIF, history, PSNR of the samples, and the exported networks."""
+    from utils.CallBack import draw_history
+
+    draw_history(run.history, os.path.join(run.folder, "curves.png"))
+    run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
+    run.visualizer.save_gif("./generated_samples/generatedSuperRes.gif")
+    run.write_pickle("./trainHistoryDict")
+    log.info("PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)", len(run.validation[0]), run.history["psnr"][-1],
+             run.psnr_bicubic)
+    if args.savemodel:
+        save_networks(args, run)
+    log.info("Results: %s (history.json, curves.png, samples/, training.gif), ./trainHistoryDict, "
+             "./generated_samples/generatedSuperRes.gif", run.folder)
+
+
+def save_networks(args, run):
+    from srwgan.export import export_discriminator, export_generator
+
+    facts = {"photographs": len(run.stream.photos), "batches": int(run.progress.numpy()),
+             "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
+             "PSNR-Y of held-out crops": f"{run.history['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
+             "flags": " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed_flags(args).items())}
+    for kind, export in (("Gen", lambda path: export_generator(run.trainer.average, path, facts)),
+                         ("Dis", lambda path: export_discriminator(run.trainer.discriminator, path))):
+        path = f"{args.chkpt_path}_{kind}"
+        aside = export(path)
+        log.info("Saved %s%s", path, f" (what stood there is now {aside})" if aside else "")
+
+
+def changed_flags(args):
+    return {name: value for name, value in vars(args).items()
+            if value != parser_default(name) and name not in ("resume", "run_dir", "cache", "datapath", "init")}
+
+
+def run_folder(args):
+    """A new folder for this run, or the one to resume."""
+    if args.resume:
+        return args.resume
+    folder = args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def write_flags(args, folder, run):
+    from srwgan.run import versions
+
+    run.write_json("flags.json", {"flags": vars(args), "versions": versions()})
+
+
+def download(name, datapath):
+    from srwgan.download import download_div2k
+
+    log.info("DIV2K is in %s", download_div2k(datapath))
+
+
+def check(args):
+    """What no single flag's type can tell."""
+    if args.cropsz % args.scale:
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of the scale.")
+    if args.warmup_epochs >= args.epochs and args.critic_warmup:
+        raise ValueError(f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
+                         f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}.")
+    if not (args.advweight or args.rweight or args.cweight):
+        raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
+    for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
+        check_writable(os.path.dirname(os.path.abspath(path)))
+
+
+def check_writable(folder):
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def parser_default(name):
+    return build_parser().get_default(name)
+
+
+def number(kind, least, above=False):
+    """An argparse type: a number of at least `least`, or above it."""
+
+    def convert(text):
+        value = kind(text)
+        if value < least or (above and value == least) or value != value:
+            raise argparse.ArgumentTypeError(f"Received: {text}. Expected a number {'above' if above else 'from'} {least}.")
+        return value
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def boolean(text):
+    known = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"Received: {text}. Expected True or False (yes, no, 1, 0).")
+    return known[text.lower()]
+
+
+def build_parser():
+    parser = OneLineParser(description="Train a super-resolution Wasserstein GAN with gradient penalty.",
+                           formatter_class=argparse.ArgumentDefaultsHelpFormatter, prog="train_SRWGAN.py")
+    count, positive, weight = number(int, 1), number(float, 0, above=True), number(float, 0)
+
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    add("--datapath", default="./Datasets", help="folder of photographs, searched recursively; DIV2K's folders are found")
+    add("--download", choices=["div2k"], help="fetch DIV2K's training photographs (3.5 GB) into --datapath first")
+    add("--trainnum", type=count, default=20, help="photographs to train on")
+    add("--validnum", type=count, default=16, help="held-out crops that the PSNR is measured on")
+    add("--cropsz", type=number(int, 16), default=256, help="side of the high-resolution crops in pixels")
+    add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
+    add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
+    add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
+    add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
+
+    group = parser.add_argument_group("networks")
+    add = group.add_argument
+    add("--scale", type=int, choices=[2, 3, 4, 8], default=4, help="how many times larger the result is")
+    add("--filters", type=number(int, 4), default=64, help="channels of the generator's residual blocks")
+    add("--blocks", type=count, default=8, help="residual blocks of the generator")
+    add("--dfilters", type=number(int, 4), default=64, help="channels of the discriminator's first convolution")
+    add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
+    add("--pretrained", default="resnet50", help="hyperpixels' classifier: resnet50, resnet101, vgg16, vgg19, a .keras file")
+    add("--pretrained-weights", metavar="FILE", help="its weights without top layers, instead of a download")
+    add("--hyperpixel-layers", metavar="L,L", help="its layers, positions in model.layers or names (default: its own)")
+
+    group = parser.add_argument_group("losses")
+    add = group.add_argument
+    add("--gpweight", type=weight, default=10.0, help="weight of the gradient penalty")
+    add("--cweight", type=weight, default=1e-3, help="weight of the content loss; 0 needs no pretrained classifier")
+    add("--advweight", type=weight, default=1.0, help="weight of the adversarial loss")
+    add("--rweight", type=weight, default=1.0, help="weight of the reconstruction loss")
+    add("--reconstruction", choices=["mse", "l1"], default="mse", help="form of the reconstruction loss")
+    add("--content-norm", choices=["energy", "unit"], default="energy",
+        help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
+    add("--weighting", choices=["fixed", "gradient"], default="fixed",
+        help="weights as they are, or on gradients divided by a running mean of their norm")
+    add("--interpolation", choices=["gaussian", "uniform"], default="gaussian",
+        help="penalty at real + e (fake - real), e from N(0, 1) or U(0, 1)")
+
+    group = parser.add_argument_group("schedule")
+    add = group.add_argument
+    add("--epochs", type=count, default=2, help="epochs in all")
+    add("--batchsz", type=count, default=4, help="crops in a batch")
+    add("--dstep", type=count, default=1, help="discriminator steps for each batch")
+    add("--gstep", type=count, default=1, help="generator steps for each batch")
+    add("--warmup-epochs", type=number(int, 0), default=0, help="first epochs, on the reconstruction loss alone")
+    add("--critic-warmup", type=number(int, 0), default=0, help="steps after those on the discriminator alone")
+    add("--glr", type=positive, default=2e-4, help="the generator's learning rate")
+    add("--dlr", type=positive, default=2e-4, help="the discriminator's learning rate")
+    add("--lr-schedule", choices=["constant", "cosine"], default="constant", help="cosine falls to a hundredth")
+    add("--lr-warmup", type=number(int, 0), default=0, help="steps over which the rates rise")
+    add("--beta1", type=weight, default=0.5, help="Adam's decay of the first moment")
+    add("--beta2", type=weight, default=0.9, help="Adam's decay of the second moment")
+    add("--ema", type=weight, default=0.998, help="decay of the generator's averaged weights")
+    add("--clip", type=weight, default=0.0, help="largest norm of a network's gradient; 0: none")
+    add("--seed", type=number(int, 0), default=0, help="of weights, crops and penalty positions")
+
+    group = parser.add_argument_group("machine")
+    add = group.add_argument
+    add("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], default="auto",
+        help="of the convolutions; auto: bfloat16 where the machine is fast at it")
+
+    group = parser.add_argument_group("results")
+    add = group.add_argument
+    add("--savemodel", type=boolean, default=False, metavar="True|False", help="export the networks at the end")
+    add("--chkpt_path", default="./SRWGAN", help="they go to CHKPT_PATH_Gen and CHKPT_PATH_Dis")
+    add("--run-dir", help="folder of this run (default: runs/DATE-TIME)")
+    add("--resume", metavar="RUN_DIR", help="go on from the newest checkpoint of a run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
