@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import numpy as np
 from tqdm import tqdm
 
@@ -30,7 +32,7 @@ from srwgan.export import load_generator
 from srwgan.images import Picture, write_image, written_whole
 from srwgan.interpolation import interpolate
 from srwgan.lpips import LPIPS
-from srwgan.precision import PRECISIONS
+from srwgan.precision import PRECISIONS, choose_policy
 from srwgan.testset import bicubic, find_pairs, read_pair, size
 from srwgan.upscale import Upscaler
 from utils.comparison import comparison
@@ -47,25 +49,17 @@ COLUMNS = {  # figure -> heading, format
     "colour_shift": ("colour", ".2f"),
     "flat_texture": ("flat", ".2f"),
 }
-SUMMARY = {  # figure of a picture -> of a folder
-    "psnr_y": np.mean,
-    "ssim": np.mean,
-    "lpips": np.mean,
-    "grid_db": np.max,
-    "colour_shift": np.max,
-    "flat_texture": np.mean,
-}
 
 
 def main(arguments=None):
     options = parse_arguments(arguments)
     try:
         check_outputs(options)
-        contestants = load_contestants(options)
+        methods = load_methods(options)
         folders = dict(zip(labels(options.data), map(find_pairs, options.data), strict=True))
-        results, crops = evaluate(contestants, folders, options)
+        results, crops = evaluate(methods, folders, options)
         print(table(results))
-        write_outputs(options, results, contestants, crops)
+        write_outputs(options, results, methods, crops)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -98,11 +92,14 @@ def parse_arguments(arguments=None):
         help="a crop for --picture: a picture's name, the crop's left and top (6 pictures, where bicubic is worst)",
     )
     parser.add_argument("--crop-size", type=int, default=96, metavar="PIXELS", help="(96)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.crop_size < 1:
+        parser.error(f"Received: --crop-size {options.crop_size}. Expected 1 or more.")
+    return options
 
 
 @dataclass
-class Contestant:
+class Method:
     """A way to upscale: `upscale` takes and gives uint8 (H, W, 3)."""
 
     name: str
@@ -111,18 +108,18 @@ class Contestant:
     parameters: int | None = None
 
 
-def load_contestants(options):
+def load_methods(options):
     """Bicubic and every model at every fidelity, all of one scale."""
     models = []
     for name, folder in zip(labels(options.model), options.model, strict=True):
         for suffix, generator in load_fidelities(folder, options.fidelity):
             parameters = generator.count_params() if hasattr(generator, "count_params") else None
             upscaler = Upscaler(generator, precision=options.precision)
-            models.append(Contestant(name + suffix, generator.scale, upscaler.image, parameters))
+            models.append(Method(name + suffix, generator.scale, upscaler.image, parameters))
     scales = sorted({model.scale for model in models}) or [4]
     if len(scales) > 1:
         raise ValueError(f"Received: models of scales {', '.join(map(str, scales))}. Expected one scale.")
-    return [Contestant("bicubic", scales[0], lambda low_res: bicubic(low_res, scales[0]), 0), *models]
+    return [Method("bicubic", scales[0], lambda low_res: bicubic(low_res, scales[0]), 0), *models]
 
 
 def load_fidelities(folder, fidelities):
@@ -136,32 +133,32 @@ def load_fidelities(folder, fidelities):
         yield f" at {fidelity:g}", interpolate(generator, faithful, fidelity)
 
 
-def evaluate(contestants, folders, options):
-    """All contestants over all folders.
+def evaluate(methods, folders, options):
+    """Every method over every folder.
 
     Returns:
-        A list of results, one for each folder and contestant: the table's figures, and `pictures`, each with its own.
+        A list of results, one for each folder and method: the table's figures, and `pictures`, each with its own.
         And for each crop to show its cells (see `comparison`).
     """
     distance = LPIPS()
     shown = choose_shown(folders, options) if options.picture else {}
     results, rows = [], []
     for data, pairs in folders.items():
-        figures = [[] for _ in contestants]
+        figures = [[] for _ in methods]
         original_flat, largest = [], np.empty((0, 0, 3), np.uint8)
         for name, *paths in tqdm(pairs, desc=data, leave=False, disable=None):
-            low_res, original = read_pair(*paths, contestants[0].scale)
-            outputs = [contestant.upscale(low_res) for contestant in contestants]
+            low_res, original = read_pair(*paths, methods[0].scale)
+            outputs = [method.upscale(low_res) for method in methods]
             for so_far, output in zip(figures, outputs, strict=True):
-                so_far.append({"name": name, **measure(output, original, outputs[0], contestants[0].scale, distance)})
+                so_far.append({"name": name, **measure(output, original, outputs[0], methods[0].scale, distance)})
             original_flat.append(metrics.flat_texture(original, outputs[0]))
             largest = max(largest, low_res, key=np.size)
             captions = [caption(so_far[-1]) for so_far in figures]
             for corner in shown.get((data, name), []):
                 rows.append(crop_all([*outputs, original], [*captions, name], corner, options.crop_size))
-        for contestant, measured in zip(contestants, figures, strict=True):
-            seconds = seconds_per_megapixel(contestant.upscale, largest)
-            results.append(summary(data, contestant, seconds, measured))
+        for method, measured in zip(methods, figures, strict=True):
+            seconds = seconds_per_megapixel(method.upscale, largest)
+            results.append(summary(data, method, seconds, measured))
         results.append({"data": data, "model": "original", "flat_texture": mean_of_finite(original_flat)})
     return results, rows
 
@@ -191,15 +188,23 @@ def seconds_per_megapixel(upscale, low_res):
     return min(seconds) / (low_res.shape[0] * low_res.shape[1] / 1e6)
 
 
-def summary(data, contestant, seconds, pictures):
-    figures = {name: [picture[name] for picture in pictures] for name in SUMMARY}
+def summary(data, method, seconds, pictures):
+    """One line of the table: means over the pictures; of what should not be there, the worst picture."""
+
+    def all_of(name):
+        return [picture[name] for picture in pictures]
+
     return {
         "data": data,
-        "model": contestant.name,
-        "parameters": contestant.parameters,
+        "model": method.name,
+        "psnr_y": float(np.mean(all_of("psnr_y"))),
+        "ssim": float(np.mean(all_of("ssim"))),
+        "lpips": float(np.mean(all_of("lpips"))),
+        "parameters": method.parameters,
         "seconds_per_megapixel": seconds,
-        **{name: function(figures[name]) for name, function in SUMMARY.items() if name != "flat_texture"},
-        "flat_texture": mean_of_finite(figures["flat_texture"]),
+        "grid_db": max(all_of("grid_db")),
+        "colour_shift": max(all_of("colour_shift")),
+        "flat_texture": mean_of_finite(all_of("flat_texture")),
         "pictures": pictures,
     }
 
@@ -284,9 +289,9 @@ def check_outputs(options):
             raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
 
 
-def write_outputs(options, results, contestants, rows):
+def write_outputs(options, results, methods, rows):
     if options.json:
-        report = {"scale": contestants[0].scale, "precision": options.precision, "results": results}
+        report = {"scale": methods[0].scale, "precision": choose_policy(options.precision), "results": results}
         with written_whole(options.json) as temporary, open(temporary, "w") as file:
             json.dump(finite(report), file, indent=2)
     if options.csv:
@@ -295,7 +300,7 @@ def write_outputs(options, results, contestants, rows):
             writer.writeheader()
             writer.writerows(finite(results))
     if options.picture:
-        headings = [*(contestant.name for contestant in contestants), "original"]
+        headings = [*(method.name for method in methods), "original"]
         write_image(Picture(np.asarray(comparison(headings, rows))), options.picture)
 
 
