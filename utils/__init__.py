@@ -1,0 +1,1 @@
+"""What users of SRWGAN import or run: upscaling, callbacks, optimal transport."""
