@@ -77,8 +77,9 @@ def packet_times(decoded, end):
     rank = {pts: number for number, pts in enumerate(shown)}
     delay = max(number - rank[pts] for number, pts in enumerate(decoded))
     last_dts = shown[-1 - delay]
-    step = shown[1] - shown[0] if delay else 0
-    lead = min(max(delay * step, decoded[-1] - last_dts), end - last_dts - 1) if delay else 0
+    lead = decoded[-1] - last_dts
+    if decoded[-1] != shown[-1]:  # then a longer one is free to be had, as constant rates take it
+        lead = min(max(lead, delay * (shown[1] - shown[0])), end - last_dts - 1)
     dts = [shown[0] - lead + lead * i // delay for i in range(delay)] + shown[: len(shown) - delay]
     ends = shown[1:] + [end]
     durations = [ends[rank[pts]] - pts for pts in decoded]

@@ -1,10 +1,11 @@
 """The encoded video of an unfinished job, kept in whole segments so that it can go on after an interruption.
 
 A segment is the output of an encoder of its own, started afresh every so many frames: it decodes without any other,
-and what its encoder gives depends on its frames alone. So a job that was interrupted and went on gives the packets of
-one that was not. The folder holds `job.json`, which says what the job is, and for each segment N the packets
-(`N.packets`, one after the other) and an index (`N.json`), written last and under another name first: a segment whose
-index is there is whole.
+and what its encoder is given are its frames alone. So a job that was interrupted and went on encodes what one that was
+not encodes, in the same pieces.
+
+The folder holds `job.json`, which says what the job is, and for each segment N the packets (`N.packets`, one after the
+other) and an index (`N.json`), written last and under another name first: a segment whose index is there is whole.
 """
 
 import hashlib
