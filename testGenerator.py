@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Try a generator: on the sample image and GIF below, or on files and folders named on the command line.
+
+    python3 testGenerator.py                                             the sample: edit the paths below
+    python3 testGenerator.py photo.jpg clip.gif folder/ --output out/    any images, GIFs, videos and folders
+    python3 testGenerator.py --help                                      all options
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
+from srwgan.images import written_whole
+from srwgan.palettes import DITHERS
+from srwgan.videos import CODECS
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The sample. Put your own paths here, then run this file without arguments.
+
+MODEL = "SRWGAN_Gen"  # as train_SRWGAN.py --savemodel True writes it, or any SavedModel that maps images to images
+IMAGE = "Images/sample.png"
+GIF = "Images/sample.gif"
+OUTPUT = "./generated_samples"
+
+
+def run_sample():
+    # TensorFlow takes seconds to start: so it is imported here, where it is needed, and not at the top.
+    with quiet_start():
+        from utils.testGenerate import generate_one_img, load_gen, load_img
+
+        from srwgan.upscale import Upscaler
+
+    gen_model = load_gen(find_model(MODEL))
+
+    # One image as an array of floats in [0, 1], height x width x RGB. With resize=(64, 64) it would be cropped to the
+    # centred square and resized; None keeps it whole, whatever its size.
+    low_res = load_img(IMAGE, resize=None)
+    super_res = generate_one_img(gen_model, low_res)
+    print(f"{IMAGE}: {low_res.shape[1]}x{low_res.shape[0]} -> {super_res.shape[1]}x{super_res.shape[0]}")
+    figure = Path(OUTPUT) / f"{Path(IMAGE).stem}_comparison.png"
+    save_comparison(low_res, super_res, figure)
+    print(f"Side by side: {figure}")
+
+    # Files as they are, transparency, timings, profiles and all. `utils.testGenerate` has generate_gif and
+    # generate_video too, which write beside their source.
+    report = upscale_paths(Upscaler(gen_model), [IMAGE, GIF], OUTPUT, overwrite=True)
+    return 1 if report.failed else 0
+
+
+def save_comparison(low_res, super_res, path):
+    """A figure of the low-resolution image, its bicubic interpolation and the generator's result."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from PIL import Image
+
+    height, width = super_res.shape[:2]
+    small = Image.fromarray((low_res * 255 + 0.5).astype(np.uint8))
+    bicubic = small.resize((width, height), Image.Resampling.BICUBIC)
+    panels = {"Low resolution": small, "Bicubic": bicubic, "Super resolution (SRWGAN)": super_res}
+
+    figure, axes = plt.subplots(1, 3, figsize=(18, 18 / 3 * height / width + 0.6))
+    for axis, (title, image) in zip(axes, panels.items(), strict=True):
+        axis.imshow(image, interpolation="nearest")
+        axis.set_title(title)
+        axis.axis("off")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    plt.close(figure)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command line.
+
+EXIT_STATUS = """exit status:
+  0    all is done, or was done before
+  1    some files failed, the others are done; the failed ones are listed at the end
+  2    nothing could be done: wrong options, no such file, a result that cannot be written, or every file failed
+  130  interrupted by Ctrl-C; nothing half-written is left
+"""
+
+
+def main(argv=None):
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return run_command_line(arguments) if arguments else run_sample()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"testGenerator.py: {error}", file=sys.stderr)
+        return 2
+
+
+def run_command_line(arguments):
+    args = build_parser().parse_args(arguments)
+    options = Options(
+        scale_out=args.scale_out,
+        size=args.size,
+        format=args.format,
+        quality=args.quality,
+        deband=args.deband,
+        reuse=args.reuse,
+        palette=args.palette,
+        dither=args.dither,
+        gifsicle=args.gifsicle,
+        codec=args.codec,
+        crf=args.crf,
+        resume=args.resume,
+        max_pixels=args.max_pixels,
+    )
+    check_before_loading(args)
+    with quiet_start():
+        from srwgan.export import load_generator
+        from srwgan.upscale import Upscaler
+    upscaler = Upscaler(load_generator(find_model(args.model)), args.precision, args.tile, args.batch_size)
+    report = upscale_paths(upscaler, args.inputs, args.output, options, args.overwrite)
+    return summed_up(report)
+
+
+def summed_up(report):
+    """Says what became of the files, and returns the exit status."""
+    if report.skipped:
+        print_line(f"{len(report.skipped)} passed over: done before (--overwrite does them again).")
+    if report.failed and (report.done or report.skipped or len(report.failed) > 1):
+        print_line(f"{len(report.failed)} failed:")
+        for _, reason in report.failed:
+            print_line(f"  {reason}")
+    if not report.failed:
+        return 0
+    return 1 if report.done or report.skipped else 2
+
+
+def check_before_loading(args):
+    """Everything that can be known to be wrong before TensorFlow's slow start."""
+    if not find_jobs(args.inputs, args.output):
+        raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
+    if not find_model(args.model).exists():
+        raise FileNotFoundError(f"Received: --model {args.model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
+    folder = Path(args.output).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    folder = folder.parent if folder.is_file() and folder == Path(args.output).absolute() else folder
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
+
+
+def find_model(path):
+    """`path` as it is, or under this file's folder, so that the shipped model is found from anywhere."""
+    beside = Path(__file__).resolve().parent / path
+    return beside if beside.exists() and not Path(path).exists() else Path(path)
+
+
+@contextmanager
+def quiet_start():
+    """Holds back what TensorFlow's libraries print to stderr while they load; shown if that fails."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # loads the drivers, which is where most is printed
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def build_parser():
+    parser = OneLineParser(
+        prog="testGenerator.py",
+        description="Upscale images, GIFs and videos of any size. Without arguments: the sample in this file.",
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_files(parser.add_argument_group("files"))
+    add_results(parser.add_argument_group("results"))
+    add_machine(parser.add_argument_group("the machine"))
+    add_gifs(parser.add_argument_group("GIFs"))
+    add_videos(parser.add_argument_group("videos (needs requirements-video.txt)"))
+    return parser
+
+
+def add_files(group):
+    group.add_argument("inputs", nargs="+", metavar="FILE|FOLDER", help="folders are gone through recursively")
+    group.add_argument(
+        "--output", default=OUTPUT, metavar="FOLDER|FILE",
+        help="where results go, as NAME_SR.EXT, a folder's tree kept; for a single file also the result's own name, "
+        "whose extension says the format (clip.gif --output clip.mp4). Default: %(default)s",
+    )  # fmt: skip
+    group.add_argument("--model", default=MODEL, metavar="FOLDER", help="the generator. Default: %(default)s")
+    group.add_argument(
+        "--overwrite", action="store_true", help="do again what has a result that is not older than its source"
+    )
+    group.add_argument(
+        "--max-pixels", type=positive, default=Options.max_pixels, metavar="N",
+        help="refuse pictures of more pixels than this. Default: %(default)s",
+    )  # fmt: skip
+
+
+def add_results(group):
+    size = group.add_mutually_exclusive_group()
+    size.add_argument(
+        "--scale-out", type=float, metavar="X",
+        help="make results X times as large as their sources: the generator's output is resized (Lanczos). "
+        "Default: the generator's scale",
+    )  # fmt: skip
+    size.add_argument(
+        "--size", type=width_x_height, metavar="WxH", help="make results exactly this large, e.g. 1920x1080 (stretches)"
+    )
+    group.add_argument(
+        "--format", metavar="EXT",
+        help="png, jpg, webp, bmp or tif for images; gif, mp4, mov, mkv or webm for GIFs and videos. Default: the "
+        "source's, or PNG where that cannot hold the result",
+    )  # fmt: skip
+    group.add_argument("--quality", type=int, metavar="1-100", help="of JPEG and WebP (100: lossless). Default: 95")
+
+
+def add_machine(group):
+    group.add_argument(
+        "--precision", choices=["auto", "float32", "bfloat16"], default="auto",
+        help="auto takes bfloat16 where the hardware is fast at it. Default: %(default)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--tile", type=positive, metavar="N",
+        help="largest side of a tile, in source pixels; any gives the same result. Default: by memory",
+    )  # fmt: skip
+    group.add_argument("--batch-size", type=positive, metavar="N", help="frames or tiles at once. Default: by memory")
+    group.add_argument(
+        "--no-reuse", dest="reuse", action="store_false", help="upscale whole frames, not what changed (same result)"
+    )
+
+
+def add_gifs(group):
+    group.add_argument("--deband", action="store_true", help="smooth the source's dither and bands before upscaling")
+    group.add_argument(
+        "--palette", choices=PALETTES, default="adaptive",
+        help="adaptive: a new one where frames need it; frame: one each; global: one for all. Default: %(default)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--dither", choices=DITHERS, default="ordered",
+        help="ordered stays still where the picture does. Default: %(default)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-gifsicle", dest="gifsicle", action="store_false", help="do not make GIFs smaller with gifsicle: faster"
+    )
+
+
+def add_videos(group):
+    group.add_argument("--codec", choices=list(CODECS), help="default: h264, or vp9 in WebM")
+    group.add_argument("--crf", type=int, metavar="N", help="0 is best and largest. Default: by codec, h264: 18")
+    group.add_argument("--resume", action="store_true", help="go on with an interrupted video where that is safe")
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"Received: {text}. Expected 1 or more.")
+    return number
+
+
+def width_x_height(text):
+    try:
+        width, height = map(int, text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"Received: {text}. Expected WxH, e.g. 1920x1080.") from None
+    return width, height
+
+
+if __name__ == "__main__":
+    sys.exit(main())
