@@ -32,13 +32,16 @@ from srwgan.export import load_generator
 from srwgan.images import Picture, write_image, written_whole
 from srwgan.interpolation import interpolate
 from srwgan.lpips import LPIPS
-from srwgan.precision import PRECISIONS, choose_policy
+from srwgan.precision import PRECISIONS
 from srwgan.testset import bicubic, find_pairs, read_pair, size
 from srwgan.upscale import Upscaler
 from utils.comparison import comparison
 
 SHOWN = 6  # crops in a picture
-WORST_GRID, WORST_COLOUR = 6.0, 0.5  # more than these is said below the table
+WARNINGS = (  # figure, more than which is said below the table, as what
+    ("grid_db", 6.0, "a regular grid (more than 6 dB)"),
+    ("colour_shift", 0.5, "a colour cast (more than 0.5 of 255)"),
+)
 COLUMNS = {  # figure -> heading, format
     "psnr_y": ("PSNR-Y", ".2f"),
     "ssim": ("SSIM", ".4f"),
@@ -60,7 +63,7 @@ def main(arguments=None):
         results, crops = evaluate(methods, folders, options)
         print(table(results))
         write_outputs(options, results, methods, crops)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -105,7 +108,8 @@ class Method:
     name: str
     scale: int
     upscale: Callable
-    parameters: int | None = None
+    parameters: int | None
+    precision: str | None
 
 
 def load_methods(options):
@@ -115,11 +119,11 @@ def load_methods(options):
         for suffix, generator in load_fidelities(folder, options.fidelity):
             parameters = generator.count_params() if hasattr(generator, "count_params") else None
             upscaler = Upscaler(generator, precision=options.precision)
-            models.append(Method(name + suffix, generator.scale, upscaler.image, parameters))
+            models.append(Method(name + suffix, generator.scale, upscaler.image, parameters, upscaler.precision))
     scales = sorted({model.scale for model in models}) or [4]
     if len(scales) > 1:
         raise ValueError(f"Received: models of scales {', '.join(map(str, scales))}. Expected one scale.")
-    return [Method("bicubic", scales[0], lambda low_res: bicubic(low_res, scales[0]), 0), *models]
+    return [Method("bicubic", scales[0], lambda low_res: bicubic(low_res, scales[0]), 0, None), *models]
 
 
 def load_fidelities(folder, fidelities):
@@ -201,6 +205,7 @@ def summary(data, method, seconds, pictures):
         "ssim": float(np.mean(all_of("ssim"))),
         "lpips": float(np.mean(all_of("lpips"))),
         "parameters": method.parameters,
+        "precision": method.precision,
         "seconds_per_megapixel": seconds,
         "grid_db": max(all_of("grid_db")),
         "colour_shift": max(all_of("colour_shift")),
@@ -215,7 +220,7 @@ def mean_of_finite(values):
 
 
 def table(results):
-    """The results as text, with a line below for each grid and each colour cast."""
+    """The results as text, and below it what should not be."""
     lines = [["data", "model", *(heading for heading, _ in COLUMNS.values())]]
     for result in results:
         figures = (number(result.get(name), form) for name, (_, form) in COLUMNS.items())
@@ -232,13 +237,14 @@ def align(cells, widths):
 
 
 def warnings(results):
+    """A line for each method and folder with a grid, and one with a colour cast."""
     for result in results:
-        for picture in result.get("pictures", []):
-            where = f"{result['model']} on {result['data']}/{picture['name']}"
-            if picture["grid_db"] > WORST_GRID:
-                yield f"A regular grid: {where}, a peak of {picture['grid_db']:.1f} dB in the spectrum."
-            if picture["colour_shift"] > WORST_COLOUR:
-                yield f"A colour cast: {where}, mean colour {picture['colour_shift']:.2f} of 255 away from bicubic's."
+        for figure, most, meaning in WARNINGS:
+            bad = [picture for picture in result.get("pictures", []) if picture[figure] > most]
+            if bad:
+                worst = max(bad, key=lambda picture: picture[figure])
+                where = f"{len(bad)} of {len(result['pictures'])} pictures of {result['data']}"
+                yield f"{result['model']}: {meaning} in {where}, worst in {worst['name']}: {worst[figure]:.1f}."
 
 
 def number(value, form):
@@ -291,7 +297,7 @@ def check_outputs(options):
 
 def write_outputs(options, results, methods, rows):
     if options.json:
-        report = {"scale": methods[0].scale, "precision": choose_policy(options.precision), "results": results}
+        report = {"scale": methods[0].scale, "results": results}
         with written_whole(options.json) as temporary, open(temporary, "w") as file:
             json.dump(finite(report), file, indent=2)
     if options.csv:
