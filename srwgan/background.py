@@ -1,0 +1,55 @@
+"""An iterable pulled in a thread of its own, so that decoding, upscaling and encoding overlap."""
+
+import queue
+import threading
+
+END = object()
+
+
+def in_background(iterable, ahead=2):
+    """Yields what `iterable` yields, in order; a thread pulls it, at most `ahead` items further on.
+
+    An exception of the iterable is raised here. When this generator is closed or deleted, the thread ends (after the
+    item it is at) and the iterable's own `close` is called.
+    """
+    results, stopped = queue.Queue(ahead), threading.Event()
+    thread = threading.Thread(target=pull, args=(iterable, results, stopped), daemon=True, name="srwgan-pull")
+    thread.start()
+    try:
+        while True:
+            item, error = results.get()
+            if error is not None:
+                raise error
+            if item is END:
+                return
+            yield item
+    finally:
+        stopped.set()
+        while thread.is_alive():
+            empty(results)  # the thread may be waiting for room
+            thread.join(0.01)
+
+
+def pull(iterable, results, stopped):
+    error = None
+    try:
+        for item in iterable:
+            results.put((item, None))
+            if stopped.is_set():
+                break
+    except BaseException as raised:
+        error = raised
+    try:
+        if hasattr(iterable, "close"):
+            iterable.close()
+    except BaseException as raised:
+        error = error or raised
+    results.put((END, error))
+
+
+def empty(results):
+    while True:
+        try:
+            results.get_nowait()
+        except queue.Empty:
+            return

@@ -1,0 +1,163 @@
+"""A generator as it runs for upscaling: without padding, so that a tile costs little more than its own pixels.
+
+A padded convolution keeps computing the halo that later layers no longer need. Without padding the halo shrinks layer
+by layer and is gone before the costly high-resolution layers. The pixels are the same.
+"""
+
+import logging
+import math
+
+import keras
+import tensorflow as tf
+
+from srwgan.generator import SCALES, Generator
+from srwgan.precision import choose_policy
+
+log = logging.getLogger(__name__)
+
+
+def network_for(generator, precision="auto"):
+    """UnpaddedNetwork of a Generator; OpaqueNetwork round any other model with `scale` and `receptive_field`.
+
+    Raises ValueError for an unknown precision.
+    """
+    policy = keras.dtype_policies.get(choose_policy(precision))
+    if isinstance(generator, Generator):
+        return UnpaddedNetwork(generator, policy.compute_dtype)
+    if precision not in ("auto", "float32"):
+        log.warning("This model computes in the precision it was saved with; precision=%s is left aside.", precision)
+    return OpaqueNetwork(generator)
+
+
+class UnpaddedNetwork:
+    """The layers of a Generator with its weights as they are now, cast to `precision` once.
+
+    Called with (B, h + 2 halo, w + 2 halo, 3) float32 in [-1, 1] it gives (B, scale h, scale w, 3) float32.
+
+    The same in parts, for those who keep what lies between them: `part(0)` is the first convolution, later parts are
+    residual blocks up to each of `cuts`, `tail` is the rest. Each part takes `halos[k]` pixels off every side.
+    """
+
+    def __init__(self, generator, precision):
+        self.precision = precision
+        self.scale, self.blocks, self.filters = generator.scale, generator.blocks, generator.filters
+        self.halo, self.alignment, self.whole = generator.receptive_field, generator.alignment, False
+        self.weights = {
+            f"{layer.name}/{weight.name}": tf.cast(weight.value, precision)
+            for layer in generator.layers
+            for weight in layer.weights
+        }
+        step = math.ceil(self.blocks / 3)  # two maps between blocks: most of the gain for a bounded share of memory
+        self.cuts = [0, *range(step, self.blocks, step)]
+        self.halos = [1] + [2 * (b - a) for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
+        self.halos.append(self.halo - sum(self.halos))
+        self.slopes_within_1 = {
+            name: bool(tf.reduce_all((slopes >= 0) & (slopes <= 1)))
+            for name, slopes in self.weights.items()
+            if name.endswith("/alpha")
+        }
+
+    def __call__(self, low_res):
+        return self.with_maps(low_res)[0]
+
+    def with_maps(self, low_res):
+        """The result and the feature maps [part 0, part 1, ...] (B, H', W', filters) between the parts."""
+        maps = []
+        for k in range(len(self.cuts)):
+            maps.append(self.part(k, maps[-1] if maps else low_res))
+        x, cut = maps[-1], sum(self.halos[:-1])
+        return self.tail(x, crop(maps[0], cut - self.halos[0]), crop(low_res, cut)), maps
+
+    def part(self, k, x):
+        if k == 0:
+            return self.conv(tf.cast(x, self.precision), "first")
+        return self.residual_blocks(x, self.cuts[k - 1], self.cuts[k])
+
+    def tail(self, x, first, low_res):
+        """The last part; takes the same window of the last map, of map 0 and of the low-resolution picture."""
+        x = self.residual_blocks(x, self.cuts[-1], self.blocks)
+        x = self.conv(x, "last_low_res")
+        spent = 2 * (self.blocks - self.cuts[-1]) + 1
+        x += crop(first, spent)
+        resolution, spent = 1, spent * self.scale  # from here in pixels of the result
+        for i, factor in enumerate(SCALES[self.scale], start=1):
+            x = tf.nn.depth_to_space(self.conv(x, f"upsampling{i}_conv"), factor)
+            x = self.prelu(x, f"upsampling{i}_prelu")
+            spent += self.scale // resolution
+            resolution *= factor
+        residual = crop(self.conv(x, "last"), self.scale * self.halos[-1] - spent - 1)
+        return tf.cast(residual, "float32") + self.bilinear(crop(low_res, self.halos[-1] - 1))
+
+    def bilinear(self, low_res):
+        """Upsamples a picture with one pixel of margin, which is gone afterwards."""
+        size = tf.shape(low_res)[1:3] * self.scale
+        return crop(tf.image.resize(low_res, size, "bilinear"), self.scale)
+
+    def residual_blocks(self, x, start, stop):
+        for i in range(start + 1, stop + 1):
+            y = self.prelu(self.conv(x, f"block{i}_conv1"), f"block{i}_prelu")
+            x = crop(x, 2) + self.conv(y, f"block{i}_conv2")
+        return x
+
+    def conv(self, x, name):
+        x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
+        return tf.nn.bias_add(x, self.weights[f"{name}/bias"])
+
+    def prelu(self, x, name):
+        slopes = self.weights[f"{name}/alpha"]
+        if self.slopes_within_1[f"{name}/alpha"]:
+            return tf.maximum(x, slopes * x)  # half the passes over memory of the general form
+        return tf.nn.relu(x) + slopes * tf.minimum(x, 0)
+
+    def bytes_per_pixel(self):
+        """Memory per low-resolution pixel where most activations live at once; measured peaks are below it."""
+        widest, resolution = 4 * self.filters, 1
+        for i, factor in enumerate(SCALES[self.scale], start=1):
+            channels = self.weights[f"upsampling{i}_conv/bias"].shape[0]
+            widest = max(widest, 4 * channels * resolution**2)  # before and after shuffle and activation
+            resolution *= factor
+        pictures = 4 * 3 * 4 * self.scale**2  # the float32 result on its way to integers
+        return widest * tf.as_dtype(self.precision).size + pictures
+
+    def map_bytes_per_pixel(self):
+        """Memory of the feature maps between the parts, per low-resolution pixel."""
+        return len(self.cuts) * self.filters * tf.as_dtype(self.precision).size
+
+    def multiply_adds_per_pixel(self):
+        """Analytic count of the convolutions' multiply-adds per low-resolution pixel of the result."""
+        count, resolution = 0, {"last": self.scale}
+        for i in range(1, len(SCALES[self.scale]) + 1):
+            resolution[f"upsampling{i}_conv"] = math.prod(SCALES[self.scale][: i - 1])
+        for name, weight in self.weights.items():
+            layer, _, kind = name.partition("/")
+            if kind == "kernel":
+                count += math.prod(weight.shape) * resolution.get(layer, 1) ** 2
+        return count
+
+
+class OpaqueNetwork:
+    """Any model (B, H, W, 3) -> (B, scale H, scale W, 3), run as it is and its halo cut off afterwards.
+
+    Without a known receptive field (`receptive_field` None) it has no halo and has to be given whole pictures.
+    """
+
+    def __init__(self, generator):
+        self.generator, self.scale, self.precision = generator, generator.scale, "float32"
+        self.alignment = getattr(generator, "alignment", 1)
+        self.whole = generator.receptive_field is None
+        self.halo = 0 if self.whole else math.ceil(generator.receptive_field / self.alignment) * self.alignment
+
+    def __call__(self, low_res):
+        high_res = tf.cast(self.generator(low_res), "float32")
+        size = tf.shape(low_res)[1:3] * self.scale
+        message = f"The model does not upscale by {self.scale} as it says it does."
+        tf.debugging.assert_equal(tf.shape(high_res)[1:3], size, message)
+        return crop(high_res, self.halo * self.scale)
+
+    def bytes_per_pixel(self):
+        return 64 * 4 * self.scale**2  # 64 channels at the result's resolution: a cautious guess
+
+
+def crop(x, margin):
+    """x (B, H, W, C) without `margin` pixels on each side."""
+    return x[:, margin:-margin, margin:-margin] if margin else x

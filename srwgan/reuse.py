@@ -1,0 +1,172 @@
+"""Frames of a GIF or video: only what changed since the last frame, grown by the receptive field, is run again.
+
+The feature maps between the network's parts are kept too. What changed grows by one part's halo in each of them, so
+that a patch needs little more than its own result: on small frames the halo of a whole network is most of the cost.
+"""
+
+import numpy as np
+
+PATCH_OVERHEAD = 500  # what starting a patch costs, in low-resolution pixels
+SIZE_STEP = 8  # patches come in multiples of this size, so that convolutions are set up for few shapes
+
+
+class Canvas:
+    """The latest frame of one plane of an animation and its upscaled picture.
+
+    Args:
+        compiled: a CompiledNetwork.
+        run_region: (padded, high_res, (top, bottom, left, right)) -> None, fills that region of high_res through tiles.
+        keep_maps: whether a whole frame and its feature maps fit in memory.
+
+    Attributes:
+        high_res: (1, scale H, scale W, C), valid after the first `update`, changed in place by the next.
+    """
+
+    def __init__(self, compiled, run_region, keep_maps):
+        self.compiled, self.run_region, self.keep_maps = compiled, run_region, keep_maps
+        self.network = compiled.network
+        self.halos = self.network.halos if keep_maps else [self.network.halo]
+        self.padded = self.high_res = self.maps = None
+
+    def update(self, padded):
+        """Takes the next frame, (1, H + 2 halo, W + 2 halo, C) with its edges replicated."""
+        rectangles = self.changed(padded)
+        self.padded = padded
+        if rectangles is None:
+            self.run_whole()
+        else:
+            for rectangle in rectangles:
+                self.run_patch(*rectangle)
+
+    def changed(self, padded):
+        """Rectangles (top, bottom, left, right) of padded to run again; None for all of it."""
+        if self.padded is None or self.padded.shape != padded.shape or (self.keep_maps and self.maps is None):
+            return None
+        changed = (padded != self.padded).any(axis=(0, 3))
+        if not changed.any():
+            return []
+        if self.network.whole:
+            return None
+        size = np.subtract(changed.shape, 2 * self.network.halo)
+
+        def cost(heights, widths):
+            return patch_cost(self.halos, heights, widths, *size)
+
+        rectangles = changed_rectangles(changed, cost)
+        total = sum(cost(bottom - top, right - left) for top, bottom, left, right in rectangles)
+        return rectangles if total < cost(*changed.shape) else None
+
+    def run_whole(self):
+        self.maps = None  # their memory is needed again
+        if self.keep_maps:
+            high_res, self.maps = self.compiled.run_with_maps(self.padded)
+            self.high_res = np.array(high_res)
+        else:
+            _, height, width, channels = self.padded.shape
+            halo, scale = self.network.halo, self.network.scale
+            height, width = height - 2 * halo, width - 2 * halo
+            self.high_res = np.empty((1, height * scale, width * scale, channels), self.padded.dtype)
+            self.run_region(self.padded, self.high_res, (0, height, 0, width))
+
+    def run_patch(self, top, bottom, left, right):
+        if self.keep_maps:
+            self.run_parts(top, bottom, left, right)
+        else:
+            self.run_region(self.padded, self.high_res, self.grown(top, bottom, left, right))
+
+    def grown(self, top, bottom, left, right):
+        """What of the result depends on a rectangle of the padded frame."""
+        _, height, width, _ = self.padded.shape
+        grow = 2 * self.network.halo
+        return max(top - grow, 0), min(bottom, height - grow), max(left - grow, 0), min(right, width - grow)
+
+    def run_parts(self, top, bottom, left, right):
+        """Brings each feature map up to date, then the result. Coordinates are those of each part's own output."""
+        self.maps = [m if isinstance(m, np.ndarray) else np.array(m) for m in self.maps]
+        source, before = self.padded, 0
+        _, height, width, _ = self.padded.shape
+        for k, halo in enumerate(self.halos):
+            height, width = height - 2 * halo, width - 2 * halo
+            top, left = max(top - 2 * halo, 0), max(left - 2 * halo, 0)
+            bottom, right = min(bottom, height), min(right, width)
+
+            def window(array, offset=0, box=(top, bottom + 2 * halo, left, right + 2 * halo)):
+                return array[:, box[0] + offset : box[1] + offset, box[2] + offset : box[3] + offset]
+
+            if k < len(self.maps):
+                self.maps[k][:, top:bottom, left:right] = self.compiled.parts[k](window(source))
+                source, before = self.maps[k], before + halo
+        first, low_res = window(self.maps[0], before - self.halos[0]), window(self.padded, before)
+        patch = self.compiled.tail(window(source), first, low_res)
+        scale = self.network.scale
+        self.high_res[:, top * scale : bottom * scale, left * scale : right * scale] = patch
+
+
+def patch_cost(halos, heights, widths, height, width):
+    """Cost of patches whose changed pixels measure heights x widths in a frame of height x width, in pixels.
+
+    Each part's work goes with its halo, and its mean size is that of its output grown by half its halo on each side.
+    """
+    total = sum(halos) or 1
+    cost, grown, left = PATCH_OVERHEAD, 0, 2 * sum(halos)
+    for halo in halos:
+        grown += halo
+        left -= 2 * halo
+        rows = np.minimum(heights + 2 * grown, height + left) + halo
+        columns = np.minimum(widths + 2 * grown, width + left) + halo
+        cost = cost + rows * columns * halo / total
+    return cost
+
+
+def changed_rectangles(changed, cost):
+    """Rectangles (top, bottom, left, right) that cover every True of changed (H, W), split wherever that costs less.
+
+    cost(heights, widths) takes and gives numbers or arrays of them.
+    """
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    if not len(rows):
+        return []
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    box = changed[top:bottom, left:right]
+    unsplit = cost(*map(rounded_up, box.shape))
+    row, row_cost = cheapest_cut(box, cost)
+    column, column_cost = cheapest_cut(box.T, lambda widths, heights: cost(heights, widths))
+    if unsplit <= min(row_cost, column_cost):
+        height, width = map(rounded_up, box.shape)
+        return [(top, min(top + height, changed.shape[0]), left, min(left + width, changed.shape[1]))]
+    parts = []
+    for first in (True, False):
+        part = np.zeros_like(changed)
+        if row_cost <= column_cost:
+            half = np.s_[top : top + row, left:right] if first else np.s_[top + row : bottom, left:right]
+        else:
+            half = np.s_[top:bottom, left : left + column] if first else np.s_[top:bottom, left + column : right]
+        part[half] = changed[half]
+        parts += changed_rectangles(part, cost)
+    return parts
+
+
+def cheapest_cut(box, cost):
+    """(row, cost): where to cut a box between rows so that the bounding boxes of both sides cost least together."""
+    if len(box) < 2:
+        return 0, np.inf
+    width = box.shape[1]
+    filled = box.any(1)
+    first = np.where(filled, box.argmax(1), width)
+    last = np.where(filled, width - 1 - box[:, ::-1].argmax(1), -1)
+    row = np.arange(len(box))
+
+    def sizes(first, last, filled, row):
+        """Heights and widths of the bounding boxes of rows 0..k, for each k."""
+        heights = np.maximum.accumulate(np.where(filled, row, -1)) + 1
+        widths = np.maximum.accumulate(last) - np.minimum.accumulate(first) + 1
+        return rounded_up(heights), rounded_up(widths)
+
+    upper = cost(*sizes(first, last, filled, row))[:-1]
+    lower = cost(*sizes(first[::-1], last[::-1], filled[::-1], row))[::-1][1:]
+    best = np.argmin(upper + lower)
+    return best + 1, (upper + lower)[best]
+
+
+def rounded_up(size):
+    return -(-size // SIZE_STEP) * SIZE_STEP
