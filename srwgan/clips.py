@@ -17,7 +17,7 @@ import numpy as np
 
 from srwgan.gifs import GifReader, GifWriter, build_palette, deband, optimize_gif
 from srwgan.images import flattened
-from srwgan.lanczos import resize
+from srwgan.resizing import resize
 from srwgan.videos import VideoReader, VideoWriter
 
 FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms

@@ -23,8 +23,8 @@ from srwgan.images import (
     read_image,
     write_image,
 )
-from srwgan.lanczos import resize
 from srwgan.palettes import DITHERS
+from srwgan.resizing import resize
 from srwgan.videos import CODECS, CONTAINERS
 
 VIDEO_SUFFIXES = {*CONTAINERS, ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv"}

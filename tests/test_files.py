@@ -13,7 +13,7 @@ from srwgan import clips, files
 from srwgan.files import Options, find_jobs, upscale_file, upscale_paths
 from srwgan.gifs import GifReader, GifWriter, gif_info
 from srwgan.images import Picture, read_image, write_image
-from srwgan.lanczos import resize
+from srwgan.resizing import resize
 from srwgan.videos import VideoReader, VideoWriter
 
 

@@ -1,0 +1,223 @@
+"""Generators in notebooks and scripts: load one, give it images, batches, GIFs and videos.
+
+    gen_model = load_gen("SRWGAN_Gen")
+    super_res = generate_one_img(gen_model, load_img("Images/sample.png"))
+    generate_gif(gen_model, "Images/sample.gif", resize=None)
+
+`gen_model` is what `load_gen` gives, or a `srwgan.generator.Generator` that you train. Images of any size go through
+`srwgan.upscale.Upscaler`; files with all that is in them (transparency, 16 bits, profiles, ...) through `srwgan.files`.
+"""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from srwgan.export import load_generator
+from srwgan.files import Options, kind_of, plan_target, upscale_file
+from srwgan.gifs import GifReader, GifWriter, gif_info, optimize_gif
+from srwgan.images import flattened, read_image
+from srwgan.resizing import resize
+from srwgan.upscale import Upscaler
+from srwgan.videos import CONTAINERS, VideoReader, VideoWriter
+
+__all__ = [
+    "crop2square", "generate_batches", "generate_gif", "generate_one_img", "generate_video", "gif_info", "load_gen",
+    "load_gif", "load_img", "save_gif",
+]  # fmt: skip
+
+BASE_PATH = "./generated_samples"
+
+
+def load_gen(path="SRWGAN_Gen"):
+    """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
+
+    Raises FileNotFoundError and ValueError.
+    """
+    return load_generator(path)
+
+
+def load_img(imname, base_path="", resize=None, centralize=False):
+    """An image as float32 RGB (H, W, 3) in [0, 1], or in [-1, 1] with `centralize`; transparent parts on white.
+
+    Args:
+        imname: its path, as it is or under `base_path`.
+        resize: (width, height): the centred square resized to that; None keeps the picture whole.
+
+    Raises FileNotFoundError and ValueError, as `srwgan.images.read_image`.
+    """
+    pixels = opaque_rgb(read_image(find_source(imname, base_path)).pixels)
+    if resize is not None:
+        pixels = resized_square(pixels, resize)
+    return centralized(pixels / np.float32(np.iinfo(pixels.dtype).max), centralize)
+
+
+def crop2square(img):
+    """The centred square of an array (H, W, C) or a PIL image, as the same type."""
+    height, width = (img.height, img.width) if isinstance(img, Image.Image) else img.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    if isinstance(img, Image.Image):
+        return img.crop((left, top, left + side, top + side))
+    return img[top : top + side, left : left + side]
+
+
+def generate_one_img(gen_model, img):
+    """(H, W, 3) in [0, 1] -> float32 (scale H, scale W, 3) in [0, 1]; (1, H, W, 3) -> (1, scale H, scale W, 3)."""
+    img = np.asarray(img, np.float32)
+    batch = img if img.ndim == 4 else img[None]
+    result = (generate_batches(gen_model, batch * 2 - 1, 1) + 1) / 2
+    return result if img.ndim == 4 else result[0]
+
+
+def generate_batches(gen_model, imgs, batch_size=8):
+    """(N, H, W, 3) in [-1, 1] -> float32 (N, scale H, scale W, 3) in [-1, 1], `batch_size` at a time."""
+    imgs = np.asarray(imgs, np.float32)
+    if imgs.ndim != 4 or imgs.shape[-1] != 3 or 0 in imgs.shape:
+        raise ValueError(f"Received: images of shape {imgs.shape}. Expected (N, H, W, 3).")
+    return upscaler_for(gen_model, batch_size).tensor(imgs)
+
+
+def load_gif(src_filename, base_path="", resize=None, centralize=True):
+    """A GIF's frames as played, float32 RGB (N, H, W, 3) in [-1, 1] (in [0, 1] without `centralize`), on white.
+
+    `gif_info` has its durations and loop count. `resize` as in `load_img`. All frames are held in memory.
+    """
+    with GifReader(find_source(src_filename, base_path)) as reader:
+        frames = [opaque_rgb(frame if resize is None else resized_square(frame, resize)) for frame, _ in reader]
+    return centralized(np.stack(frames) / np.float32(255), centralize)
+
+
+def save_gif(frames, filename, duration=100, loop=0, centralized=True):
+    """Write frames (N, H, W, 3) in [-1, 1] (in [0, 1] without `centralized`), or uint8, as a GIF.
+
+    gifsicle makes it smaller; where none runs, a warning says so.
+
+    Args:
+        duration: ms of each frame: one number, or a sequence of N.
+        loop: how often it plays, 0 for ever, None once.
+    """
+    frames = np.asarray(frames)
+    durations = [duration] * len(frames) if np.isscalar(duration) else list(duration)
+    if frames.ndim != 4 or len(frames) == 0 or len(durations) != len(frames):
+        received = f"frames of shape {frames.shape} and {len(durations)} durations"
+        raise ValueError(f"Received: {received}. Expected (N, H, W, 3) and one or N.")
+    with GifWriter(filename, frames.shape[2:0:-1], loop) as writer:
+        for frame, milliseconds in zip(frames, durations, strict=True):
+            writer.write(frame if frame.dtype == np.uint8 else to_uint8(frame, centralized), milliseconds)
+    optimize_gif(filename)
+
+
+def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_path=BASE_PATH):
+    """Upscale a GIF; durations, loop count and transparency are its own.
+
+    Beside the source, NAME_resized.gif is what went into the generator and NAME_SR.gif what came out, both made smaller
+    by gifsicle (where none runs, a warning says so).
+
+    Args:
+        src_filename: its path, as it is or under `base_path`.
+        resize: (width, height): the centred square resized to that goes into the generator; None: the GIF as it is, and
+            no NAME_resized.gif.
+        batch_size: frames at once.
+
+    Returns:
+        The path of NAME_SR.gif.
+
+    Raises FileNotFoundError and ValueError.
+    """
+    source = find_source(src_filename, base_path)
+    if kind_of(source) != "gif":
+        raise ValueError(f"{source} is not a GIF.")
+    result, low_res = source.with_name(f"{source.stem}_SR.gif"), source
+    if resize is not None:
+        low_res = source.with_name(f"{source.stem}_resized.gif")
+        resize_gif(source, low_res, resize)
+    upscale_with_warnings(upscaler_for(gen_model, batch_size), low_res, result, Options())
+    return str(result)
+
+
+def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path=BASE_PATH, **options):
+    """Upscale a video into NAME_SR.EXT beside it, with its times and its sound.
+
+    Args:
+        src_filename, resize, batch_size: as in `generate_gif`; with `resize`, NAME_resized.EXT is written too.
+        options: of `srwgan.files.Options`: codec, crf, resume, size, format, ...
+
+    Returns:
+        The path of the result.
+
+    Raises FileNotFoundError, ValueError, and ImportError without PyAV.
+    """
+    source = find_source(src_filename, base_path)
+    if kind_of(source) != "video":
+        raise ValueError(f"{source} is not a video.")
+    options = Options(**options)
+    result, low_res = plan_target(source, source.parent, gen_model.scale, options)[0], source
+    if resize is not None:
+        low_res = result.with_name(f"{source.stem}_resized{result.suffix if result.suffix in CONTAINERS else '.mp4'}")
+        resize_video(source, low_res, resize)
+    upscale_with_warnings(upscaler_for(gen_model, batch_size), low_res, result, options)
+    return str(result)
+
+
+def find_source(name, base_path):
+    for path in (Path(name), Path(base_path) / name):
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"{name}: no such file, neither as it is nor in {base_path or 'the current folder'}.")
+
+
+def opaque_rgb(pixels):
+    """Pixels of 1 to 4 channels as RGB (H, W, 3), transparent ones on white."""
+    pixels = flattened(pixels) if pixels.shape[-1] in (2, 4) else pixels
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def resized_square(pixels, size):
+    """The centred square at (width, height), by the antialiased bicubic filter that the generator was trained on."""
+    return resize(crop2square(pixels), size, Image.Resampling.BICUBIC)
+
+
+def centralized(img, centralize):
+    return img * 2 - 1 if centralize else img
+
+
+def to_uint8(img, centralized):
+    img = (img + 1) / 2 if centralized else img
+    return (np.clip(img, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def resize_gif(source, target, size):
+    with GifReader(source) as reader, GifWriter(target, size, reader.loop, reader.comments) as writer:
+        for frame, milliseconds in reader:
+            writer.write(resized_square(frame, size), milliseconds)
+    optimize_gif(target)
+
+
+def resize_video(source, target, size):
+    with VideoReader(source) as reader, VideoWriter(target, size, source=reader, crf=10) as writer:
+        for frame, time in reader:
+            writer.write(resized_square(frame, size), time)
+
+
+def upscale_with_warnings(upscaler, source, target, options):
+    for line in upscale_file(upscaler, source, target, options):
+        warnings.warn(line, stacklevel=3)
+
+
+UPSCALERS = {}  # the one last used: compiling takes seconds
+
+
+def upscaler_for(gen_model, batch_size):
+    """An Upscaler for a generator with the weights that it has now."""
+    if batch_size < 1:
+        raise ValueError(f"Received: batch_size={batch_size}. Expected 1 or more.")
+    weights = gen_model.get_weights() if hasattr(gen_model, "get_weights") else []
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest()
+    key = id(gen_model), digest, batch_size
+    if key not in UPSCALERS:
+        UPSCALERS.clear()
+        UPSCALERS[key] = Upscaler(gen_model, batch_size=batch_size)
+    return UPSCALERS[key]
