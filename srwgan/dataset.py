@@ -44,7 +44,7 @@ class CropStream:
         samples, chosen = samples.reshape(shape)[first_step:, worker], chosen.reshape(shape)[first_step:, worker]
 
         dataset = tf.data.Dataset.from_tensor_slices((samples.reshape(-1), chosen.reshape(-1)))
-        dataset = dataset.map(lambda sample, photo: self.draw(epoch, sample, photo), num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.map(lambda *drawn: self.draw(epoch, *drawn), num_parallel_calls=tf.data.AUTOTUNE)
         dataset = dataset.batch(self.batch_size, drop_remainder=True)
         dataset = dataset.map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
@@ -87,15 +87,15 @@ def held_out_crops(photos, crop, scale, number):
     """Fixed crops for validation, the centres of the photographs: (low_res, high_res) in [-1, 1]."""
     crops = []
     for i in range(min(number, len(photos))):
-        height, width = photos[i].shape[:2]
-        top, left = (height - crop) // 2, (width - crop) // 2
-        crops.append(photos[i][top : top + crop, left : left + crop])
+        photo = photos[i]
+        top, left = (photo.shape[0] - crop) // 2, (photo.shape[1] - crop) // 2
+        crops.append(photo[top : top + crop, left : left + crop])
     crops = tf.constant(np.stack(crops))
     return to_range(downscale(crops, scale)), to_range(crops)
 
 
 def downscale(images, scale):
-    """(B, H, W, 3) uint8 -> (B, H/scale, W/scale, 3) float32 whole levels 0..255, by antialiased bicubic (Keys a = -0.5)."""
+    """(B, H, W, 3) uint8 -> (B, H/s, W/s, 3) float32, whole levels 0..255, by antialiased bicubic (Keys a = -0.5)."""
     size = [images.shape[1] // scale, images.shape[2] // scale]
     small = tf.image.resize(images, size, tf.image.ResizeMethod.BICUBIC, antialias=True)
     return tf.round(tf.clip_by_value(small, 0.0, 255.0))  # a low-resolution file holds whole levels

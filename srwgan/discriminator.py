@@ -49,7 +49,7 @@ def conv_block(x, filters, kernel_size, strides, policy, name):
 
 @keras.saving.register_keras_serializable("srwgan")
 class SpaceToDepth(layers.Layer):
-    """(B, H, W, C) -> (B, ceil(H/f), ceil(W/f), f^2 C): the first convolution sees sub-pixels at a fraction of the cost."""
+    """(B, H, W, C) -> (B, ceil(H/f), ceil(W/f), f^2 C): the first convolution sees sub-pixels at less cost."""
 
     def __init__(self, factor, **kwargs):
         super().__init__(**kwargs)

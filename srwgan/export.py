@@ -37,7 +37,8 @@ def export_generator(generator, path, training=None):
         "value_range": [-1, 1],
         "training": training or {},
     }
-    return export_network(with_precision(generator, "float32"), path, image_operator, GENERATOR_FILE, config, model_card(config))
+    generator = with_precision(generator, "float32")
+    return export_network(generator, path, image_operator, GENERATOR_FILE, config, model_card(config))
 
 
 def export_discriminator(discriminator, path):
@@ -78,19 +79,37 @@ class ForeignGenerator:
     Attributes:
         scale: found by running it once.
         receptive_field: None.
+
+    Raises:
+        ValueError: it cannot be read, or does not map images to larger or equal images.
     """
 
     receptive_field, alignment = None, 1
 
     def __init__(self, path):
-        self.module = tf.saved_model.load(path)
+        try:
+            self.module = tf.saved_model.load(path)
+        except (OSError, tf.errors.OpError) as error:
+            raise ValueError(f"Received: {path}, not a readable SavedModel ({in_a_line(error)}).") from error
         signature = self.module.signatures.get("serving_default")
         inputs = list(signature.structured_input_signature[1].items()) if signature else []
         if len(inputs) != 1 or inputs[0][1].shape.rank != 4 or len(signature.structured_outputs) != 1:
             raise ValueError(f"Received: {path}, a SavedModel. Expected one that maps images to images when served.")
         self.signature, (self.input_name, self.input) = signature, inputs[0]
+        self.scale = self.find_scale(path)
+
+    def find_scale(self, path):
         _, height, width, _ = [size or 32 for size in self.input.shape]
-        self.scale = int(self(tf.zeros((1, height, width, 3))).shape[1]) // height
+        try:
+            shape = self(tf.zeros((1, height, width, 3))).shape.as_list()
+        except (ValueError, tf.errors.OpError) as error:
+            message = f"Received: {path}, a SavedModel that takes no RGB image ({in_a_line(error)})."
+            raise ValueError(message) from error
+        scale = shape[1] // height if len(shape) == 4 else 0
+        if not scale or shape != [1, scale * height, scale * width, 3]:
+            raise ValueError(f"Received: {path}, a SavedModel that makes {shape} of [1, {height}, {width}, 3]. "
+                             "Expected images at a whole multiple of their size.")
+        return scale
 
     def __call__(self, images, training=False):
         (result,) = self.signature(**{self.input_name: tf.cast(images, self.input.dtype)}).values()
@@ -151,7 +170,11 @@ def load_keras(path):
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # a torn zip file, a missing class, a wrong version: each its own kind
-        raise ValueError(f"Received: {path}, not a readable Keras file ({' '.join(str(error).split())[:200]}).") from error
+        raise ValueError(f"Received: {path}, not a readable Keras file ({in_a_line(error)}).") from error
+
+
+def in_a_line(error):
+    return " ".join(str(error).split())[:200]
 
 
 def write_text(path, text):
@@ -165,7 +188,8 @@ def model_card(config):
     return f"""# Super-resolution generator, x{config["scale"]}
 
 A generator of [SRWGAN](../README.md): {config["filters"]} filters, {config["blocks"]} residual blocks, \
-{config["parameters"]:,} parameters. Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).
+{config["parameters"]:,} parameters. \
+Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).
 
 - `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `tf.saved_model.load(folder).serve(images)["output"]`
   needs none of SRWGAN's code.

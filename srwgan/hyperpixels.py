@@ -41,7 +41,7 @@ def build_hyperpixels(pretrained="resnet50", layers=None, weights=None, dtype="f
     if not outputs:
         names = [layer.name for layer in backbone.layers]
         raise ValueError(f"Received: {pretrained} without hyperpixel layers. Expected some of {names}.")
-    return Hyperpixels(keras.Model(backbone.inputs, outputs), preprocess)
+    return Hyperpixels(keras.Model(backbone.input, outputs), preprocess)
 
 
 class Hyperpixels:
@@ -67,7 +67,8 @@ def load_application(name, constructor, weights, dtype):
     except Exception as error:  # Keras raises its own kinds for a failed download, a bad file, a wrong shape
         reason = " ".join(str(error).split())[:200]
         if weights:
-            raise ValueError(f"Received: {weights}, not weights of {name} without its top layers ({reason}).") from error
+            message = f"Received: {weights}, not weights of {name} without its top layers ({reason})."
+            raise ValueError(message) from error
         raise ValueError(
             f"The ImageNet weights of {name} could not be downloaded ({reason}). "
             "Give a file with --pretrained-weights FILE, or train without the content loss: --cweight 0."

@@ -7,25 +7,25 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
 from tqdm import tqdm
+
+from srwgan.images import fit_pixels, read_image
 
 log = logging.getLogger("srwgan")
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
-TRAIN_FOLDERS = ("DIV2K_train_HR", "DIV2K/DIV2K_train_HR", "DIV2K_train_HR/DIV2K_train_HR", "DIV2K/train_HR", "train_HR")
-VALID_FOLDERS = ("DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "DIV2K_valid_HR/DIV2K_valid_HR", "DIV2K/valid_HR", "valid_HR")
+TRAIN_FOLDERS = ("DIV2K_train_HR", "DIV2K/DIV2K_train_HR", "DIV2K/train_HR", "train_HR")
+VALID_FOLDERS = ("DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "DIV2K/valid_HR", "valid_HR")
 DEFAULT_CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "srwgan")
 
 
 @dataclasses.dataclass
 class Photos:
-    """Decoded photographs: `photos[i]` is a read-only (H, W, 3) uint8 array, memory-mapped where it fitted the cache."""
+    """Decoded photographs: `photos[i]` is an (H, W, 3) uint8 array, read-only and memory-mapped if the cache has it."""
 
     paths: list
     shapes: list  # (H, W) of each
@@ -52,9 +52,12 @@ def find_photos(folder, subfolders=TRAIN_FOLDERS):
     Low-resolution partners (`*_LR*` folders of DIV2K) are left out.
 
     Raises:
-        ValueError: `folder` is not a folder.
+        FileNotFoundError: there is no `folder`.
+        ValueError: it is a file.
     """
-    if os.path.exists(folder) and not os.path.isdir(folder):
+    if not os.path.exists(folder):
+        raise FileNotFoundError(f"Received: datapath {folder}, which does not exist. Expected a folder of photographs.")
+    if not os.path.isdir(folder):
         raise ValueError(f"Received: datapath {folder}, a file. Expected a folder of photographs.")
     for name in subfolders:
         if os.path.isdir(os.path.join(folder, name)):
@@ -79,61 +82,25 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
     """
     key = cache_key(paths, smallest, number, cache_limit)
     pixels_file, index_file = os.path.join(cache, f"{key}.pixels"), os.path.join(cache, f"{key}.json")
-    if not (os.path.isfile(pixels_file) and os.path.isfile(index_file)):
-        write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file)
-    with open(index_file) as file:
-        index = json.load(file)
+    index = read_index(pixels_file, index_file)
+    if index is None:
+        index = write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file)
     for message in index["passed_over"]:
         warnings.warn(message, stacklevel=2)
-    size = os.path.getsize(pixels_file)
     log.info("Cache of decoded photographs: %s (%.0f MB; at most %.1f GB by --cache-limit)",
-             pixels_file, size / 1e6, cache_limit / 2**30)
-    pixels = np.memmap(pixels_file, np.uint8, "r") if size else np.zeros(0, np.uint8)
+             pixels_file, index["bytes"] / 1e6, cache_limit / 2**30)
+    os.utime(pixels_file)  # the cache used longest ago is the first to go
+    pixels = np.memmap(pixels_file, np.uint8, "r") if index["bytes"] else np.zeros(0, np.uint8)
     return Photos(index["paths"], [tuple(shape) for shape in index["shapes"]], index["offsets"], pixels)
 
 
 def read_photo(path):
-    """The RGB picture that a person sees, (H, W, 3) uint8: EXIF rotation, palette, alpha (on white), CMYK, 16 bits."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a large photograph is no decompression bomb here
-        with Image.open(path) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            return np.asarray(to_rgb(image))
+    """The RGB picture that a person sees, (H, W, 3) uint8: upright, alpha on white, 16 bits reduced to 8.
 
-
-def to_rgb(image):
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(sixteen_to_eight_bits(np.asarray(image))).convert("RGB")
-    if image.mode == "CMYK":
-        return cmyk_to_rgb(image)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
-
-
-def sixteen_to_eight_bits(gray):
-    top = 65535.0 if gray.dtype != np.float32 else max(float(gray.max()), 1e-9)
-    return np.round(np.clip(gray / top, 0, 1) * 255).astype(np.uint8)
-
-
-def cmyk_to_rgb(image):
-    """Through the picture's ink profile where it has one: the plain formula's colours are far too bright."""
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            inks = ImageCms.ImageCmsProfile(_bytes_io(profile))
-            return ImageCms.profileToProfile(image, inks, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except ImageCms.PyCMSError:
-            pass
-    return image.convert("RGB")
-
-
-def _bytes_io(data):
-    import io
-
-    return io.BytesIO(data)
+    Raises as `images.read_image` does.
+    """
+    pixels, _ = fit_pixels(read_image(path).pixels, "JPEG", path)  # which holds neither alpha nor 16 bits
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
 def cache_key(paths, smallest, number, cache_limit):
@@ -141,35 +108,52 @@ def cache_key(paths, smallest, number, cache_limit):
     return hashlib.sha256(json.dumps([facts, smallest, number, cache_limit]).encode()).hexdigest()[:24]
 
 
+def read_index(pixels_file, index_file):
+    """What a cache file holds, or None where there is no whole one."""
+    try:
+        with open(index_file) as file:
+            index = json.load(file)
+        return index if os.path.getsize(pixels_file) == index["bytes"] else None
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
 def write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file):
-    """Decode in parallel, write in order, rename when whole."""
+    """Decode in parallel, write in order, rename when whole; returns the index."""
     os.makedirs(cache, exist_ok=True)
     make_room(cache, cache_limit)
+    limit = max(min(cache_limit - cache_size(cache), shutil.disk_usage(cache).free - 2**30), 0)
+    temporary = pixels_file + f".{os.getpid()}.part"
+    try:
+        with open(temporary, "wb") as file:
+            index = write_pixels(paths, smallest, number, limit, file)
+        os.replace(temporary, pixels_file)
+        with open(temporary, "w") as file:
+            json.dump(index, file)
+        os.replace(temporary, index_file)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return index
+
+
+def write_pixels(paths, smallest, number, limit, file):
+    """Decode into an open file up to `limit` bytes; returns the index of what went where."""
     index = {"paths": [], "shapes": [], "offsets": [], "passed_over": []}
-    limit = min(cache_limit - cache_size(cache), shutil.disk_usage(cache).free - 2**30)
-    with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as file:
-        try:
-            for path, photo in tqdm(decoded(paths, smallest, number, index), "Decoding", number, unit="photo",
-                                    disable=None):
-                offset = file.tell()
-                fits = offset + photo.nbytes <= limit
-                if fits:
-                    file.write(photo.tobytes())
-                index["paths"].append(path)
-                index["shapes"].append(photo.shape[:2])
-                index["offsets"].append(offset if fits else None)
-            file.flush()
-            left_out = index["offsets"].count(None)
-            if left_out:
-                index["passed_over"].append(f"{left_out} photographs do not fit the cache of {limit / 2**30:.1f} GB "
-                                            "and are decoded for every crop: see --cache and --cache-limit.")
-            os.replace(file.name, pixels_file)
-            with open(index_file + ".part", "w") as out:
-                json.dump(index, out)
-            os.replace(index_file + ".part", index_file)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    photos = decoded(paths, smallest, number, index)
+    for path, photo in tqdm(photos, "Decoding", number, unit="photo", disable=None):
+        fits = file.tell() + photo.nbytes <= limit
+        index["paths"].append(path)
+        index["shapes"].append(photo.shape[:2])
+        index["offsets"].append(file.tell() if fits else None)
+        if fits:
+            file.write(photo.tobytes())
+    left_out = index["offsets"].count(None)
+    if left_out:
+        index["passed_over"].append(f"{left_out} photographs do not fit the cache's {limit / 2**30:.1f} GB and are "
+                                    "decoded for every crop: see --cache and --cache-limit.")
+    index["bytes"] = file.tell()
+    return index
 
 
 def decoded(paths, smallest, number, index):
@@ -192,20 +176,25 @@ def decoded(paths, smallest, number, index):
 def try_photo(path, smallest):
     try:
         photo = read_photo(path)
-    except Exception as error:  # Pillow raises many kinds for files that are not what they say
-        return None, f"Passed over {path}: unreadable ({type(error).__name__}: {error})"
+    except (ValueError, OSError) as error:
+        return None, f"Passed over {error}"
     if min(photo.shape[:2]) < smallest:
         return None, f"Passed over {path}: {photo.shape[1]}x{photo.shape[0]}, smaller than the crop of {smallest}."
     return photo, None
 
 
 def cache_size(cache):
-    return sum(entry.stat().st_size for entry in os.scandir(cache) if entry.name.endswith(".pixels"))
+    return sum(entry.stat().st_size for entry in cache_files(cache))
+
+
+def cache_files(cache):
+    """Files of pixels, also those that an interrupted run left unfinished."""
+    return [entry for entry in os.scandir(cache) if entry.name.endswith((".pixels", ".part"))]
 
 
 def make_room(cache, limit):
-    """Delete the oldest cache files until half of the limit is free."""
-    entries = sorted((e for e in os.scandir(cache) if e.name.endswith(".pixels")), key=lambda e: e.stat().st_mtime)
+    """Delete the files used longest ago until half of the limit is free."""
+    entries = sorted(cache_files(cache), key=lambda entry: entry.stat().st_mtime)
     while entries and cache_size(cache) > limit // 2:
         oldest = entries.pop(0).path
         os.unlink(oldest)

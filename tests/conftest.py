@@ -1,0 +1,45 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def make_photo():
+    """(height, width, seed) -> (H, W, 3) uint8, smooth shading with sharp edges, different for every seed."""
+
+    def make(height, width, seed=0):
+        random = np.random.default_rng(seed)
+        y, x = np.mgrid[:height, :width].astype(np.float64)
+        pixels = np.zeros((height, width, 3))
+        for _ in range(12):
+            angle, period, phase = random.uniform(0, np.pi), random.uniform(6, 60), random.uniform(0, 2 * np.pi)
+            wave = np.sin((np.cos(angle) * x + np.sin(angle) * y) * 2 * np.pi / period + phase)
+            pixels += random.uniform(-25, 25, 3) * (np.sign(wave) if random.random() < 0.4 else wave)[..., None]
+        return np.clip(pixels + 128, 0, 255).round().astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def photo_folder(tmp_path, make_photo):
+    """A folder of six PNG photographs, 80x96 and 96x72."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(6):
+        Image.fromarray(make_photo(*((80, 96) if i % 2 else (96, 72)), seed=i)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def eagerly():
+    """tf.functions run without being traced, which for tiny networks and few steps is faster."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
