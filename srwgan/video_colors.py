@@ -7,6 +7,7 @@ from srwgan.pyav import import_av
 
 # Numbers of ITU-T H.273, as FFmpeg has them.
 BT709, UNSPECIFIED, FCC, BT470BG, SMPTE170M, SMPTE240M, BT2020, BT2020_CONSTANT = 1, 2, 4, 5, 6, 7, 9, 10
+RESERVED = (0, 3)
 LIMITED, FULL = 1, 2
 PQ, HLG = 16, 18  # transfer characteristics of high dynamic range
 SCALER_MATRIX = {

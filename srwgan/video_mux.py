@@ -4,11 +4,11 @@ from fractions import Fraction
 
 from srwgan.pyav import import_av
 from srwgan.video_encoder import CODECS
-from srwgan.video_reader import open_video
+from srwgan.video_reader import codec_name, open_video
 
 # Written by the muxer itself, or about the source's encoding and turn, which the new file does not share.
 OWN_TAGS = {"encoder", "duration", "rotate", "major_brand", "minor_version", "compatible_brands", "vendor_id",
-            "number_of_frames", "number_of_bytes", "bps"}  # fmt: skip
+            "number_of_frames", "number_of_bytes", "bps", "alpha_mode"}  # fmt: skip
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 
@@ -110,7 +110,7 @@ def _tracks(original, main, output, container, source):
     for stream in original.streams:
         if stream.index == main.index:
             continue
-        name = stream.codec_context.name if stream.codec_context else "unknown"
+        name = codec_name(stream)
         label = f"{source.path}: {stream.type} track {stream.index} ({name})"
         track = None
         if stream.type in ("audio", "subtitle") and stream.codec_context:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from srwgan.pyav import import_av
-from srwgan.video_colors import HLG, PQ, RgbConverter, frame_matrix
+from srwgan.video_colors import HLG, PQ, RESERVED, UNSPECIFIED, RgbConverter, frame_matrix
 
 TS_DISCONT = 0x0200  # FFmpeg's flag of formats whose clocks start anywhere (MPEG-TS, ...)
 HIGHEST_RATE = 1000  # frames a second; a rate above is a guess gone wrong
@@ -153,7 +153,7 @@ def probe_video(path):
         duration = _duration(container, stream)
         return VideoInfo(
             path=path,
-            codec=stream.codec_context.name,
+            codec=codec_name(stream),
             size=coded_size[::-1] if turn[0] else coded_size,
             coded_size=coded_size,
             pixel_aspect=1 / pixel_aspect if turn[0] else pixel_aspect,
@@ -164,12 +164,12 @@ def probe_video(path):
             start=_time_origin(container),
             stream_index=stream.index,
             matrix=frame_matrix(frame),
-            primaries=frame.color_primaries,
-            transfer=frame.color_trc,
+            primaries=frame.color_primaries if frame.color_primaries not in RESERVED else UNSPECIFIED,
+            transfer=frame.color_trc if frame.color_trc not in RESERVED else UNSPECIFIED,
             turn=turn,
-            audio=tuple(s.codec_context.name for s in container.streams.audio if s.codec_context),
-            subtitles=tuple(s.codec_context.name for s in container.streams.subtitles if s.codec_context),
-            messages=tuple(rotation_message + _losses(frame, path)),
+            audio=tuple(codec_name(audio) for audio in container.streams.audio),
+            subtitles=tuple(codec_name(subtitle) for subtitle in container.streams.subtitles),
+            messages=tuple(rotation_message + _losses(frame, stream, path)),
         )
 
 
@@ -188,6 +188,11 @@ def open_video(path):
         if isinstance(error, PermissionError):
             raise
         raise ValueError(f"{path}: no video, or damaged or truncated ({_reason(error)}).") from error
+
+
+def codec_name(stream):
+    """The codec of a stream by its common name ("h264", "mp3", ...), whatever decodes it; "unknown" without one."""
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
 
 
 def turned(pixels, turn):
@@ -230,7 +235,7 @@ def _turn(frame, stream, path):
     return [], turn
 
 
-def _losses(frame, path):
+def _losses(frame, stream, path):
     """Lines about what 8-bit progressive RGB does not hold."""
     lines = []
     components = frame.format.components
@@ -238,7 +243,7 @@ def _losses(frame, path):
     if bits > 8:
         dynamic = ", high dynamic range, whose transfer is kept" if frame.color_trc in (PQ, HLG) else ""
         lines.append(f"{path}: {bits} bits a channel{dynamic}: converted to 8 bits.")
-    if any(component.is_alpha for component in components):
+    if any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1":
         lines.append(f"{path}: transparency is not kept.")
     if frame.interlaced_frame:
         lines.append(f"{path}: interlaced: upscaled as it is, without deinterlacing.")

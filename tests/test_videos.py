@@ -151,7 +151,7 @@ def test_other_codecs(tmp_path, suffix, codec):
             writer.write(picture(number, (64, 64)), time)
     frames = shown(target)
     assert [time for time, _ in frames] == times
-    assert {"hevc": "hevc", "av1": "av1", "vp9": "vp9"}[codec] in probe_video(target).codec.replace("libdav1d", "av1")
+    assert probe_video(target).codec == codec
     for number, (_, pixels) in enumerate(frames):
         assert np.abs(pixels.astype(int) - picture(number, (64, 64))).mean() < 5
 
@@ -217,7 +217,7 @@ def test_subtitles_are_copied_or_a_line_says_that_they_are_not(tmp_path):
     assert writer.messages == []
     assert track_packets(tmp_path / "out.mkv", "subtitles") == track_packets(source, "subtitles") != []
     _, writer = copy_video(source, tmp_path / "out.mp4")
-    assert len(writer.messages) == 1 and "subtitle track 1 (srt): left out" in writer.messages[0]
+    assert len(writer.messages) == 1 and "subtitle track 1 (subrip): left out" in writer.messages[0]
 
 
 # Colours
