@@ -30,24 +30,23 @@ OUTPUT = "./generated_samples"
 def run_sample():
     # TensorFlow takes seconds to start: so it is imported here, where it is needed, and not at the top.
     with quiet_start():
+        from srwgan.upscale import Upscaler
         from utils.testGenerate import generate_one_img, load_gen, load_img
 
-        from srwgan.upscale import Upscaler
-
-    gen_model = load_gen(find_model(MODEL))
+    gen_model, image = load_gen(found(MODEL)), found(IMAGE)
 
     # One image as an array of floats in [0, 1], height x width x RGB. With resize=(64, 64) it would be cropped to the
     # centred square and resized; None keeps it whole, whatever its size.
-    low_res = load_img(IMAGE, resize=None)
+    low_res = load_img(image, resize=None)
     super_res = generate_one_img(gen_model, low_res)
-    print(f"{IMAGE}: {low_res.shape[1]}x{low_res.shape[0]} -> {super_res.shape[1]}x{super_res.shape[0]}")
+    print(f"{image}: {low_res.shape[1]}x{low_res.shape[0]} -> {super_res.shape[1]}x{super_res.shape[0]}")
     figure = Path(OUTPUT) / f"{Path(IMAGE).stem}_comparison.png"
     save_comparison(low_res, super_res, figure)
     print(f"Side by side: {figure}")
 
     # Files as they are, transparency, timings, profiles and all. `utils.testGenerate` has generate_gif and
     # generate_video too, which write beside their source.
-    report = upscale_paths(Upscaler(gen_model), [IMAGE, GIF], OUTPUT, overwrite=True)
+    report = upscale_paths(Upscaler(gen_model), [image, found(GIF)], OUTPUT, overwrite=True)
     return 1 if report.failed else 0
 
 
@@ -117,11 +116,11 @@ def run_command_line(arguments):
         resume=args.resume,
         max_pixels=args.max_pixels,
     )
-    check_before_loading(args)
+    check_before_loading(args, options)
     with quiet_start():
         from srwgan.export import load_generator
         from srwgan.upscale import Upscaler
-    upscaler = Upscaler(load_generator(find_model(args.model)), args.precision, args.tile, args.batch_size)
+    upscaler = Upscaler(load_generator(found(args.model)), args.precision, args.tile, args.batch_size)
     report = upscale_paths(upscaler, args.inputs, args.output, options, args.overwrite)
     return summed_up(report)
 
@@ -139,22 +138,25 @@ def summed_up(report):
     return 1 if report.done or report.skipped else 2
 
 
-def check_before_loading(args):
+def check_before_loading(args, options):
     """Everything that can be known to be wrong before TensorFlow's slow start."""
-    if not find_jobs(args.inputs, args.output):
+    if not find_jobs(args.inputs, args.output, options.suffix):
         raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
-    if not find_model(args.model).exists():
+    if not can_be_made(Path(args.output).absolute()):
+        raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
+    if not found(args.model).exists():
         raise FileNotFoundError(f"Received: --model {args.model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
-    folder = Path(args.output).absolute()
+
+
+def can_be_made(output):
+    folder = output.parent if output.is_file() else output
     while not folder.exists():
         folder = folder.parent
-    folder = folder.parent if folder.is_file() and folder == Path(args.output).absolute() else folder
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
-def find_model(path):
-    """`path` as it is, or under this file's folder, so that the shipped model is found from anywhere."""
+def found(path):
+    """`path` as it is, or under this file's folder, so that what is shipped with it is found from anywhere."""
     beside = Path(__file__).resolve().parent / path
     return beside if beside.exists() and not Path(path).exists() else Path(path)
 

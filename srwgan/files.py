@@ -127,9 +127,10 @@ def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progr
         ValueError: `output` cannot be what it is asked to be.
     """
     options, say = options or Options(), say or print_line
-    jobs = find_jobs(inputs, output)
+    jobs = find_jobs(inputs, output, options.suffix)
     report, claimed = Report(), {}
     for number, (source, folder, name) in enumerate(jobs, 1):
+        place = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
         try:
             target, notes = (folder / name, []) if name else plan_target(source, folder, upscaler.scale, options)
             claim(claimed, source, target)
@@ -140,11 +141,11 @@ def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progr
                 notes += upscale_file(upscaler, source, target, options, for_file(progress, source))
             for line in notes:
                 say(line)
-            say(f"[{number}/{len(jobs)}] {source} -> {target}")
+            say(f"{place}{source} -> {target}")
             report.done.append((source, target))
         except Exception as error:  # whatever is wrong with this file, the others are still to be done
             report.failed.append((source, reason(error, source)))
-            say(f"[{number}/{len(jobs)}] {report.failed[-1][1]}")
+            say(f"{place}{report.failed[-1][1]}")
     return report
 
 
@@ -199,8 +200,11 @@ def progress_bar(source, unit, progress):
 # Which files, and where to
 
 
-def find_jobs(inputs, output):
-    """[(source, folder of its result, name of its result or None)] of files and of what is in folders."""
+def find_jobs(inputs, output, suffix=None):
+    """[(source, folder of its result, name of its result or None)] of files and of what is in folders.
+
+    `suffix` is that of the format asked for; raises as `upscale_paths` does.
+    """
     inputs, output = [Path(path) for path in inputs], Path(output)
     for path in inputs:
         if not path.exists():
@@ -208,6 +212,8 @@ def find_jobs(inputs, output):
     if output.suffix.lower() in (*SUFFIXES, *MOVING_SUFFIXES) and not output.is_dir():
         if len(inputs) > 1 or inputs[0].is_dir():
             raise ValueError(f"Received: output {output}, a file, for several. Expected a folder.")
+        if suffix and SUFFIXES.get(suffix, suffix) != SUFFIXES.get(output.suffix.lower(), output.suffix.lower()):
+            raise ValueError(f"Received: output {output} and format {suffix[1:]}. Expected one of them.")
         return [(inputs[0], output.parent, output.name)]
     if output.exists() and not output.is_dir():
         raise ValueError(f"Received: output {output}, a file of another kind. Expected a folder.")
