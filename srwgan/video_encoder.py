@@ -26,8 +26,8 @@ class Container:
 
 
 CODECS = {
-    "h264": Codec("libx264", 18, 51, {"preset": "medium"}),
-    "hevc": Codec("libx265", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}),
+    "h264": Codec("libx264", 18, 51, {"preset": "faster"}),
+    "hevc": Codec("libx265", 20, 51, {"preset": "fast", "x265-params": "log-level=error"}),
     "vp9": Codec("libvpx-vp9", 28, 63, {"row-mt": "1", "cpu-used": "4"}),
     "av1": Codec("libsvtav1", 28, 63, {"preset": "8"}),
 }

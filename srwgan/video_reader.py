@@ -19,7 +19,9 @@ class VideoInfo:
 
     `size` and `pixel_aspect` (width : height of one pixel) are those of the upright picture. `frame_rate`,
     `frame_count` and `duration` are what the file says or lets guess, None where it does not. `start` is the origin
-    of its timestamps: that of the first packet in broadcast streams, whose clocks start anywhere, else 0.
+    of its timestamps: that of the first packet in broadcast streams, whose clocks start anywhere, else 0 (or the first
+    frame's, where that is negative). `matrix`, `primaries` and `transfer` are numbers of ITU-T H.273; `turn` is what
+    `turned` does to the frames as they are stored.
     """
 
     path: str
@@ -62,19 +64,24 @@ class VideoReader:
         self.path, self.size, self.pixel_aspect = info.path, info.size, info.pixel_aspect
         self.frame_rate, self.frame_count, self.duration = info.frame_rate, info.frame_count, info.duration
         self.messages = list(info.messages)
-        self.end = None
+        self.end = self._iteration = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        return False
+        if self._iteration is not None:
+            self._iteration.close()
 
     def __iter__(self):
         return self.frames()
 
     def frames(self, skip=0):
         """Iterates over (rgb, pts), without the first `skip` frames (which are decoded, so that the rest is exact)."""
+        self._iteration = self._frames(skip)
+        return self._iteration
+
+    def _frames(self, skip):
         convert = RgbConverter(self.info.coded_size)
         number = -1
         for number, (frame, pts) in enumerate(self._timed_frames()):
@@ -109,15 +116,7 @@ class VideoReader:
         with open_video(self.path) as container:
             stream = container.streams[self.info.stream_index]
             stream.thread_type = "AUTO"
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets, None)
-                except av.FFmpegError as error:
-                    self.messages.append(f"{self.path}: unreadable from here on ({_reason(error)}).")
-                    packet = None
-                if packet is None:
-                    break
+            for packet in self._packets(container, stream):
                 try:
                     frames = packet.decode()
                 except av.FFmpegError:
@@ -126,6 +125,12 @@ class VideoReader:
                 yield from frames
         if damaged:
             self.messages.append(f"{self.path}: {damaged} damaged packets of the video were passed over.")
+
+    def _packets(self, container, stream):
+        try:
+            yield from container.demux(stream)
+        except import_av().FFmpegError as error:
+            self.messages.append(f"{self.path}: unreadable from here on ({_reason(error)}).")
 
     def _check_end(self):
         if self.duration and self.end < self.duration - max(1, self.duration / 20):
@@ -161,7 +166,7 @@ def probe_video(path):
             frame_count=stream.frames or (round(duration * rate) if duration and rate else None),
             duration=duration,
             time_base=stream.time_base,
-            start=_time_origin(container),
+            start=_time_origin(container, stream),
             stream_index=stream.index,
             matrix=frame_matrix(frame),
             primaries=frame.color_primaries if frame.color_primaries not in RESERVED else UNSPECIFIED,
@@ -275,9 +280,9 @@ def _frame_rate(stream):
     return next((rate for rate in rates if rate and rate <= HIGHEST_RATE), None)
 
 
-def _time_origin(container):
+def _time_origin(container, stream):
     if not container.format.flags & TS_DISCONT:
-        return Fraction(0)
+        return min(Fraction(0), (stream.start_time or 0) * stream.time_base)
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]
     return min(starts, default=Fraction(0))
 
