@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Train SRWGAN: python3 train_SRWGAN.py --trainnum 600 --epochs 40 --batchsz 4 --gpweight 16.0 --cweight 4 --savemodel True"""
+"""Train SRWGAN, for example:
+
+python3 train_SRWGAN.py --trainnum 600 --epochs 40 --batchsz 4 --gpweight 16.0 --cweight 4 --savemodel True
+"""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -10,6 +14,9 @@ import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+FLAGS_FILE = "flags.json"
+MAY_CHANGE = ("resume", "run_dir", "cache", "cache_limit", "savemodel", "chkpt_path", "strategy", "steps_per_call",
+              "tensorboard", "jit", "download")  # on resuming: what does not change the result
 BUNDLED_PHOTOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Images", "train")
 log = logging.getLogger("srwgan")
 
@@ -21,6 +28,8 @@ def main(argv=None):
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *rest: log.warning("Warning: %s", message)
     try:
+        if args.resume:
+            args = flags_of_run(args.resume, parser, argv)
         check(args)
         return train(args)
     except (ValueError, OSError) as error:
@@ -29,24 +38,36 @@ def main(argv=None):
 
 def train(args):
     """Build what the flags ask for, train, and write the results; returns the exit status."""
-    from srwgan.run import Diverged, Run, Stopped
+    if args.jit:  # read when TensorFlow starts; clusters of operations are compiled by XLA, on the CPU too
+        os.environ["TF_XLA_FLAGS"] = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+    from srwgan.strategy import build_strategy, is_chief
 
-    if args.download:
+    strategy = build_strategy(args.strategy)  # first of all, see there
+    chief = is_chief(strategy)
+    log.setLevel(logging.INFO if chief else logging.WARNING)
+    if args.download and chief:
         download(args.download, args.datapath)
-    folder = run_folder(args)
-    generator, discriminator, average = build_networks(args)
     photos, held_out = load_photos(args)
     stream = build_stream(args, photos)
-    trainer = build_trainer(args, generator, discriminator, average, stream)
-    validation = build_validation(args, held_out)
-    run = Run(trainer, stream, validation, folder, args.epochs, build_visualizer(trainer, validation, folder),
-              args.warmup_epochs, args.critic_warmup)
-    if args.resume:
+    with strategy.scope():
+        generator, discriminator, average = build_networks(args)
+        trainer = build_trainer(args, generator, discriminator, average, stream)
+    folder = run_folder(args, chief)
+    run = build_run(args, trainer, stream, build_validation(args, held_out), folder, chief)
+    if run.manager.latest_checkpoint:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
-    else:
-        write_flags(args, folder, run)
-    log.info("Run folder: %s (%d photographs, %d batches of %d an epoch, %s)", folder, len(photos), run.steps,
-             run.images_per_step(), generator.get_layer("first").dtype_policy.name)
+    elif args.resume:
+        raise ValueError(f"Received: --resume {folder}, without a checkpoint. Expected a run that wrote one.")
+    log.info("Run folder: %s (%d photographs, %d batches of %d an epoch on %d replica(s), %s)", folder, len(photos),
+             run.steps, run.images_per_step(), run.replicas, generator.get_layer("first").dtype_policy.name)
+    return train_and_report(args, run, chief)
+
+
+def train_and_report(args, run, chief):
+    import tensorflow as tf
+
+    from srwgan.run import Diverged, Stopped
+
     try:
         run.train()
     except Stopped as stopped:
@@ -54,7 +75,13 @@ def train(args):
     except Diverged as diverged:
         log.error("train_SRWGAN.py: error: %s", diverged)
         return 1
-    write_results(args, run)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
+            tf.errors.DeadlineExceededError) as error:
+        log.error("train_SRWGAN.py: error: another worker is gone (%s). Start all workers again with --resume %s: the "
+                  "last checkpoint is %s", type(error).__name__, run.folder, run.manager.latest_checkpoint or "none yet")
+        os._exit(1)  # the normal exit waits for the lost worker
+    if chief:
+        write_results(args, run)
     return 0
 
 
@@ -77,7 +104,8 @@ def build_networks(args):
     if not isinstance(start, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
     if start.scale != args.scale:
-        raise ValueError(f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. Expected the same.")
+        raise ValueError(f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. "
+                         "Expected the same.")
     critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
     log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
     critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
@@ -93,11 +121,12 @@ def load_photos(args):
         log.info("Nothing at %s: training on the bundled photographs in %s", datapath, BUNDLED_PHOTOS)
         datapath = BUNDLED_PHOTOS
     paths = find_photos(datapath)
-    options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE, "cache_limit": int(args.cache_limit * 2**30)}
+    options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE,
+               "cache_limit": int(args.cache_limit * 2**30)}
     photos = open_photos(paths, number=args.trainnum + args.validnum, **options)
     if not len(photos):
-        raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} or "
-                         "more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz.")
+        raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "
+                         "or more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz.")
     valid_paths = next((found for name in VALID_FOLDERS if (found := find_valid(datapath, name))), None)
     if valid_paths:
         held_out = open_photos(valid_paths, number=args.validnum, **options)
@@ -138,6 +167,8 @@ def build_validation(args, held_out):
 
 
 def build_trainer(args, generator, discriminator, average, stream):
+    import tensorflow as tf
+
     from srwgan.hyperpixels import build_hyperpixels
     from srwgan.optimizer import build_optimizer
     from srwgan.trainer import Objective, Trainer
@@ -149,20 +180,25 @@ def build_trainer(args, generator, discriminator, average, stream):
     if args.cweight and args.warmup_epochs < args.epochs:
         layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
         hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
-    updates = stream.steps() * args.epochs
+    updates = stream.steps(tf.distribute.get_strategy().num_replicas_in_sync) * args.epochs
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
     return Trainer(generator, discriminator, hyperpixels, objective,
                    build_optimizer(args.glr, total_steps=updates * args.gstep, **rates),
                    build_optimizer(args.dlr, total_steps=updates * args.dstep, **rates),
-                   average, args.dstep, args.gstep, args.ema, args.clip, policy == "mixed_float16")
+                   average, args.dstep, args.gstep, args.ema, args.clip, args.accumulate, policy == "mixed_float16")
 
 
-def build_visualizer(trainer, validation, folder):
+def build_run(args, trainer, stream, validation, folder, chief):
+    from srwgan.run import Run
     from utils.CallBack import EpochVisualizer
 
-    low_res, high_res = validation
-    return EpochVisualizer(trainer.average, trainer.discriminator, low_res[:4], high_res[:4],
-                           os.path.join(folder, "samples"))
+    visualizer = None
+    if chief:
+        low_res, high_res = validation
+        visualizer = EpochVisualizer(trainer.average, trainer.discriminator, low_res[:4], high_res[:4],
+                                     os.path.join(folder, "samples"))
+    return Run(trainer, stream, validation, folder, args.epochs, visualizer, args.warmup_epochs, args.critic_warmup,
+               args.steps_per_call, args.tensorboard and chief)
 
 
 def write_results(args, run):
@@ -197,24 +233,43 @@ def save_networks(args, run):
 
 def changed_flags(args):
     return {name: value for name, value in vars(args).items()
-            if value != parser_default(name) and name not in ("resume", "run_dir", "cache", "datapath", "init")}
+            if value != parser_default(name) and name not in (*MAY_CHANGE, "datapath", "init", "pretrained_weights")}
 
 
-def run_folder(args):
-    """A new folder for this run, or the one to resume."""
-    if args.resume:
-        return args.resume
-    folder = args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
-    if os.path.isdir(folder) and os.listdir(folder):
-        raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
-    os.makedirs(folder, exist_ok=True)
+def run_folder(args, chief):
+    """A new folder for this run with its flags in it, or the one to go on with."""
+    folder = args.resume or args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
+    if not args.resume and chief:
+        if os.path.isdir(folder) and os.listdir(folder):
+            raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
+        os.makedirs(folder, exist_ok=True)
+        write_flags(args, folder)
     return folder
 
 
-def write_flags(args, folder, run):
-    from srwgan.run import versions
+def write_flags(args, folder):
+    from srwgan.run import versions, write_json
 
-    run.write_json("flags.json", {"flags": vars(args), "versions": versions()})
+    write_json(os.path.join(folder, FLAGS_FILE), {"flags": vars(args), "versions": versions()})
+
+
+def flags_of_run(folder, parser, argv):
+    """The flags that a run was started with; those on the command line may repeat them, not change them."""
+    try:
+        with open(os.path.join(folder, FLAGS_FILE)) as file:
+            saved = json.load(file)["flags"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run."
+                         ) from error
+    parser.set_defaults(**saved)
+    args = parser.parse_args(argv)
+    for name, value in saved.items():
+        if getattr(args, name) != value and name not in MAY_CHANGE:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"Received: {flag} {getattr(args, name)} with --resume {folder}, which was started with "
+                             f"{flag} {value}. Expected the same.")
+    args.resume = folder
+    return args
 
 
 def download(name, datapath):
@@ -226,10 +281,13 @@ def download(name, datapath):
 def check(args):
     """What no single flag's type can tell."""
     if args.cropsz % args.scale:
-        raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of the scale.")
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")
     if args.warmup_epochs >= args.epochs and args.critic_warmup:
         raise ValueError(f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
                          f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}.")
+    if args.batchsz % args.accumulate:
+        raise ValueError(f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. "
+                         "Expected a multiple of it.")
     if not (args.advweight or args.rweight or args.cweight):
         raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
@@ -258,7 +316,8 @@ def number(kind, least, above=False):
     def convert(text):
         value = kind(text)
         if value < least or (above and value == least) or value != value:
-            raise argparse.ArgumentTypeError(f"Received: {text}. Expected a number {'above' if above else 'from'} {least}.")
+            bound = f"above {least}" if above else f"of {least} or more"
+            raise argparse.ArgumentTypeError(f"Received: {text}. Expected a number {bound}.")
         return value
 
     convert.__name__ = kind.__name__
@@ -279,7 +338,7 @@ def build_parser():
 
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--datapath", default="./Datasets", help="folder of photographs, searched recursively; DIV2K's folders are found")
+    add("--datapath", default="./Datasets", help="folder of photographs, searched recursively (DIV2K's too)")
     add("--download", choices=["div2k"], help="fetch DIV2K's training photographs (3.5 GB) into --datapath first")
     add("--trainnum", type=count, default=20, help="photographs to train on")
     add("--validnum", type=count, default=16, help="held-out crops that the PSNR is measured on")
@@ -296,7 +355,8 @@ def build_parser():
     add("--blocks", type=count, default=8, help="residual blocks of the generator")
     add("--dfilters", type=number(int, 4), default=64, help="channels of the discriminator's first convolution")
     add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
-    add("--pretrained", default="resnet50", help="hyperpixels' classifier: resnet50, resnet101, vgg16, vgg19, a .keras file")
+    add("--pretrained", default="resnet50", metavar="NAME",
+        help="classifier of the content loss: resnet50, resnet101, vgg16, vgg19, or a .keras file")
     add("--pretrained-weights", metavar="FILE", help="its weights without top layers, instead of a download")
     add("--hyperpixel-layers", metavar="L,L", help="its layers, positions in model.layers or names (default: its own)")
 
@@ -336,13 +396,19 @@ def build_parser():
     add = group.add_argument
     add("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], default="auto",
         help="of the convolutions; auto: bfloat16 where the machine is fast at it")
+    add("--strategy", choices=["auto", "one", "mirrored", "multiworker"], default="auto",
+        help="one device, all of this machine, or many machines (TF_CONFIG or SLURM); --batchsz is for each replica")
+    add("--accumulate", type=count, default=1, help="parts that a batch is computed in, against lack of memory")
+    add("--steps-per-call", type=count, default=1, help="batches in one call of the compiled step")
+    add("--jit", action="store_true", help="compile with XLA")
 
     group = parser.add_argument_group("results")
     add = group.add_argument
     add("--savemodel", type=boolean, default=False, metavar="True|False", help="export the networks at the end")
     add("--chkpt_path", default="./SRWGAN", help="they go to CHKPT_PATH_Gen and CHKPT_PATH_Dis")
     add("--run-dir", help="folder of this run (default: runs/DATE-TIME)")
-    add("--resume", metavar="RUN_DIR", help="go on from the newest checkpoint of a run")
+    add("--resume", metavar="RUN_DIR", help="go on from the newest checkpoint of a run, with its flags")
+    add("--tensorboard", action="store_true", help="scalars and pictures for TensorBoard too, in RUN_DIR/tensorboard")
     return parser
 
 

@@ -1,6 +1,6 @@
 """The training step: discriminator steps, then generator steps, each with its own tf.GradientTape.
 
-Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028) plus a reconstruction and a content loss.
+Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028), a reconstruction and a content loss.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from srwgan.losses import (
 )
 
 TERMS = ("adversarial", "reconstruction", "content")
+COUNTS = ("stop", "bad_steps", "bad_in_a_row")  # metrics that are not means
 PHASES = ("warmup", "critic", "full")  # reconstruction alone; discriminator alone; both networks, all losses
 
 
@@ -52,16 +53,18 @@ class Trainer:
         dstep, gstep: discriminator and generator steps for each batch.
         ema: decay of the average, reached after some steps.
         clip: global norm that a network's gradient is brought down to; 0 for none.
+        accumulate: parts that a batch is computed in, one after another: the same step in less memory.
         loss_scaling: whether losses are scaled against underflow, for float16.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
     def __init__(self, generator, discriminator, hyperpixels, objective, generator_optimizer, discriminator_optimizer,
-                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, loss_scaling=False, strategy=None):
+                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, accumulate=1, loss_scaling=False,
+                 strategy=None):
         self.generator, self.discriminator, self.average = generator, discriminator, average
         self.hyperpixels, self.objective = hyperpixels, objective
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
-        self.dstep, self.gstep, self.ema, self.clip = dstep, gstep, ema, clip
+        self.dstep, self.gstep, self.ema, self.clip, self.accumulate = dstep, gstep, ema, clip, accumulate
         self.strategy = strategy or tf.distribute.get_strategy()
         self.loss_scaling = loss_scaling
         generator_optimizer.build(generator.trainable_variables)
@@ -71,19 +74,32 @@ class Trainer:
         self.averaged_steps, self.bad_steps, self.bad_in_a_row = state(0.0), state(0.0), state(0.0)
 
     @tf.function
-    def train_batch(self, batch, phase="full"):
+    def train_batch(self, batch, phase="full", stop=0.0):
         """One batch of (low_res, high_res, e) through `dstep` discriminator and `gstep` generator steps.
+
+        Args:
+            stop: this worker's wish to stop; the largest of all workers' is among the results.
 
         Returns:
             A dict of float32 scalars, means over all replicas; a name's presence depends on the phase.
         """
-        metrics = self.strategy.run(self.replica_step, (batch, phase))
+        metrics = self.strategy.run(self.replica_step, (batch, phase, stop))
         metrics = {name: self.strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
         finite = metrics.pop("finite") > 0.5
         self.update_state(metrics, finite, average=phase != "critic")
         return {**metrics, "bad_steps": self.bad_steps.read_value(), "bad_in_a_row": self.bad_in_a_row.read_value()}
 
-    def replica_step(self, batch, phase):
+    @tf.function
+    def train_batches(self, batches, number, phase="full", stop=0.0):
+        """`number` (a tensor) batches of an iterator in one call: means of the metrics, the last counts."""
+        metrics = self.train_batch(next(batches), phase, stop)
+        for _ in tf.range(number - 1):
+            more = self.train_batch(next(batches), phase, stop)
+            metrics = {name: more[name] if name in COUNTS else metrics[name] + more[name] for name in metrics}
+        steps = tf.cast(number, tf.float32)
+        return {name: value if name in COUNTS else value / steps for name, value in metrics.items()}
+
+    def replica_step(self, batch, phase, stop):
         low_res, high_res, e = batch
         metrics, finite = {}, tf.constant(True)
         if phase != "warmup":
@@ -94,34 +110,43 @@ class Trainer:
             for _ in range(self.gstep):
                 values, good = self.generator_step(low_res, high_res, phase)
                 metrics, finite = {**metrics, **values}, finite & good
-        return {**metrics, "finite": tf.cast(finite, tf.float32)}
+        return {**metrics, "finite": tf.cast(finite, tf.float32), "stop": self.global_max(stop)}
 
     def discriminator_step(self, low_res, high_res, e):
         """Descend D(fake) - D(real) + gpweight x penalty."""
+        metrics, gradients = self.in_parts(self.discriminator_gradients, low_res, high_res, e)
+        return metrics, self.apply(self.discriminator_optimizer, gradients, self.discriminator.trainable_variables)
+
+    def discriminator_gradients(self, low_res, high_res, e):
         fake = self.generator(low_res, training=False)
         with tf.GradientTape() as tape:
             wasserstein = discriminator_loss(self.discriminator(high_res, training=True),
                                              self.discriminator(fake, training=True))
             penalty, norm = gradient_penalty(self.discriminator, high_res, fake, e, self.loss_scale)
-            loss = self.scaled_mean(wasserstein + self.objective.gpweight * penalty)
-        gradients = tape.gradient(loss, self.discriminator.trainable_variables)
-        metrics = self.global_means({"wasserstein": -wasserstein, "gradient_penalty": penalty, "critic_norm": norm,
-                                     "d_loss": wasserstein + self.objective.gpweight * penalty})
-        return metrics, self.apply(self.discriminator_optimizer, gradients, self.discriminator.trainable_variables)
+            loss = wasserstein + self.objective.gpweight * penalty
+            scaled = tf.reduce_mean(loss) * self.loss_scale
+        gradients = tape.gradient(scaled, self.discriminator.trainable_variables)
+        metrics = {"wasserstein": -wasserstein, "gradient_penalty": penalty, "critic_norm": norm, "d_loss": loss}
+        return self.global_means(metrics), gradients
 
     def generator_step(self, low_res, high_res, phase):
-        """Descend the weighted sum of the losses: their gradients meet at the fake image, one pass takes them on."""
+        """Descend the weighted sum of the losses."""
+        metrics, gradients = self.in_parts(lambda *part: self.generator_gradients(*part, phase), low_res, high_res)
+        return metrics, self.apply(self.generator_optimizer, gradients, self.generator.trainable_variables)
+
+    def generator_gradients(self, low_res, high_res, phase):
+        """The terms' gradients meet at the fake image; one pass through the generator takes their sum on."""
         with tf.GradientTape() as tape:
             fake = self.generator(low_res, training=True)
         losses, image_gradients = self.loss_gradients(high_res, fake, phase)
-        norms = self.global_means({f"{term}_norm": image_norms(gradient) for term, gradient in image_gradients.items()})
-        factors = self.term_factors(norms, phase)
-        images = tf.cast(tf.shape(fake)[0] * self.strategy.num_replicas_in_sync, tf.float32)
-        total = tf.add_n([factors[term] * gradient for term, gradient in image_gradients.items()]) / images
-        gradients = tape.gradient(fake, self.generator.trainable_variables, output_gradients=total * self.loss_scale)
-        metrics = {**self.global_means(losses), **norms}
+        norms = {f"{term}_norm": image_norms(gradient) for term, gradient in image_gradients.items()}
+        metrics = self.global_means({**losses, **norms})
+        factors = self.term_factors(metrics, phase)
+        total = tf.add_n([factors[term] * gradient for term, gradient in image_gradients.items()])
+        mean = total * self.loss_scale / tf.cast(tf.shape(fake)[0], tf.float32)
+        gradients = tape.gradient(fake, self.generator.trainable_variables, output_gradients=mean)
         metrics["g_loss_total"] = tf.add_n([factors[term] * metrics[term] for term in image_gradients])
-        return metrics, self.apply(self.generator_optimizer, gradients, self.generator.trainable_variables)
+        return metrics, gradients
 
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, H, W, 3)."""
@@ -153,12 +178,24 @@ class Trainer:
                 factors[term] /= tf.where(running > 0, running, now) + 1e-12
         return factors
 
+    def in_parts(self, function, *batch):
+        """Means of `function`'s results over the parts of a batch, each begun when the one before is done."""
+        if self.accumulate == 1:
+            return function(*batch)
+        total = None
+        for part in zip(*[tf.split(x, self.accumulate) for x in batch], strict=True):
+            with tf.control_dependencies(tf.nest.flatten(total) if total else []):
+                part = [tf.identity(x) for x in part]
+            result = function(*part)
+            total = tf.nest.map_structure(tf.add, total, result) if total else result
+        return tf.nest.map_structure(lambda x: x / self.accumulate, total)
+
     def apply(self, optimizer, gradients, variables):
-        """Sum the gradients over the replicas, clip, and step, unless one is not finite; returns whether all are."""
+        """Average the gradients over the replicas, clip, step unless one is not finite; returns whether all are."""
         gradients = [tf.cast(gradient, tf.float32) / self.loss_scale for gradient in gradients]
         replicas = self.strategy.num_replicas_in_sync
         if replicas > 1:
-            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm)
         factor = tf.minimum(1.0, self.clip / (norm + 1e-12)) if self.clip else 1.0
@@ -192,16 +229,22 @@ class Trainer:
             self.strategy.extended.update(mean.value, lambda m, w, d: m.assign(m * d + w * (1.0 - d)),
                                           args=(weight.value, decay))
 
-    def scaled_mean(self, per_sample):
-        """Mean over the samples of all replicas once their gradients are summed, times the loss scale."""
-        return tf.reduce_mean(per_sample) / self.strategy.num_replicas_in_sync * self.loss_scale
-
     def global_means(self, per_sample):
         """Means over the samples of all replicas, in one reduction."""
         means = tf.stack([tf.reduce_mean(values) for values in per_sample.values()])
         if self.strategy.num_replicas_in_sync > 1:
             means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, means)
         return dict(zip(per_sample, tf.unstack(means), strict=True))
+
+    def global_max(self, value):
+        """The largest of all replicas' scalars, which are at least 0 (there is no maximum among the reductions)."""
+        value = tf.convert_to_tensor(value, tf.float32)
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas == 1:
+            return value
+        context = tf.distribute.get_replica_context()
+        mine = tf.one_hot(context.replica_id_in_sync_group, replicas) * value
+        return tf.reduce_max(context.all_reduce(tf.distribute.ReduceOp.SUM, mine))
 
     def checkpoint(self, **more):
         """A tf.train.Checkpoint of all that training changes."""

@@ -106,9 +106,7 @@ def draw_history(history, path):
                 axis.plot(np.arange(1, len(values) + 1), values, ".-", label=name, markersize=4)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epoch")
-        if axis.lines:
-            axis.legend(fontsize=8)
-        if title == "gradient norms" and axis.lines:
-            axis.set_yscale("log")
+        axis.ticklabel_format(axis="y", useOffset=False)
+        axis.legend(fontsize=8) if axis.lines else axis.set_visible(False)
     figure.savefig(path, dpi=100)
     plt.close(figure)
