@@ -77,8 +77,8 @@ def train_and_report(args, run, chief):
         return 1
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
             tf.errors.DeadlineExceededError) as error:
-        log.error("train_SRWGAN.py: error: another worker is gone (%s). Start all workers again with --resume %s: the "
-                  "last checkpoint is %s", type(error).__name__, run.folder, run.manager.latest_checkpoint or "none yet")
+        log.error("train_SRWGAN.py: error: another worker is gone (%s). Start all workers again with --resume %s, "
+                  "last checkpoint: %s", type(error).__name__, run.folder, run.manager.latest_checkpoint or "none yet")
         os._exit(1)  # the normal exit waits for the lost worker
     if chief:
         write_results(args, run)

@@ -81,8 +81,8 @@ def slurm_cluster(environment, tasks):
     base = int(environment.get("SRWGAN_PORT") or 20000 + int(environment.get("SLURM_JOB_ID") or 0) % 20000)
     workers = [f"{host}:{base + i}" for host, count in zip(hosts, counts, strict=True) for i in range(count)]
     if len(workers) != tasks:
-        raise ValueError(f"Received: SLURM_NTASKS={tasks} on {len(workers)} places of {hosts}. Expected the same number. "
-                         "Start the tasks with srun's default (block) distribution.")
+        raise ValueError(f"Received: SLURM_NTASKS={tasks} on {len(workers)} places of {hosts}. "
+                         "Expected the same number, and srun's default (block) distribution.")
     return {"cluster": {"worker": workers}, "task": {"type": "worker", "index": int(environment["SLURM_PROCID"])}}
 
 

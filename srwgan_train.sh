@@ -1,0 +1,52 @@
+#!/bin/bash
+# Train under SLURM:            sbatch srwgan_train.sh --trainnum 600 --epochs 40 --batchsz 4 --savemodel True
+#   all GPUs of a node:         sbatch --gpus-per-task=4 srwgan_train.sh ...
+#   several nodes:              sbatch --nodes=4 srwgan_train.sh ...
+# or on this machine:           bash srwgan_train.sh ...          (DRY_RUN=1 only prints the command)
+#
+# Shortly before its time is up the job writes a checkpoint, goes back into the queue and resumes from there; so it
+# does after a preemption or a failed node. All arguments are those of train_SRWGAN.py.
+#SBATCH --job-name=srwgan
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-task=1
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=32G
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=srwgan-%j.out
+set -u
+cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}" || exit 2
+
+python=python3
+[ -x .venv/bin/python ] && python=.venv/bin/python
+
+# One run folder for each job, the same when it comes back from the queue.
+run_dir=runs/slurm-${SLURM_JOB_ID:-local}
+place=(--run-dir "$run_dir")
+[ -f "$run_dir/checkpoints/checkpoint" ] && place=(--resume "$run_dir")
+
+command=("$python" train_SRWGAN.py "${place[@]}" "$@")
+[ -n "${SLURM_JOB_ID:-}" ] && command=(srun --kill-on-bad-exit=1 "${command[@]}")
+echo "${command[@]}"
+[ -n "${DRY_RUN:-}" ] && exit 0
+
+# Bash runs a trap only between commands, so the job step runs in the background; srun passes signals on to all tasks.
+"${command[@]}" &
+step=$!
+trap 'kill -TERM "$step" 2>/dev/null' TERM
+trap 'kill -INT "$step" 2>/dev/null' INT
+wait "$step"
+status=$?
+while kill -0 "$step" 2>/dev/null; do # the wait was cut short by the signal
+  wait "$step"
+  status=$?
+done
+
+if [ "$status" -eq 143 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+  echo "Back into the queue, to resume from $run_dir"
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
