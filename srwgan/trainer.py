@@ -102,7 +102,7 @@ class Trainer:
     def replica_step(self, batch, phase, stop):
         low_res, high_res, e = batch
         metrics, finite = {}, tf.constant(True)
-        if phase != "warmup":
+        if phase == "critic" or (phase == "full" and self.objective.advweight):
             for i in range(self.dstep):
                 values, good = self.discriminator_step(low_res, high_res, e[:, i])
                 metrics, finite = {**metrics, **values}, finite & good
