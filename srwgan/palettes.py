@@ -8,9 +8,9 @@ from PIL import Image
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
 
-HISTOGRAM_BITS = 5
+HISTOGRAM_BITS = 6
 LOOKUP_BITS = 6
-CANDIDATES = 16
+CANDIDATES = 32
 
 # What a pair of colours costs for being far apart, against what it gains by meeting the wanted colour in the mean:
 # at 0 every area is speckled, at 1 nothing is dithered.
@@ -29,7 +29,7 @@ def build_palette(frames, colors=255):
 
 
 class ColorHistogram:
-    """Colours of many frames in bounded memory: exact while they are few, then 32 x 32 x 32 bins with their means."""
+    """Colours of many frames in bounded memory: exact while they are few, then 64 x 64 x 64 bins with their means."""
 
     def __init__(self, colors=255):
         if not 1 <= colors <= 255:
@@ -107,6 +107,14 @@ def squared_distances(points, centres):
     return (centres**2).sum(1) - 2 * (points @ centres.T)
 
 
+def nearest_others(palette):
+    """Indices (N, up to 16) of the colours nearest to each, itself not among them unless it is alone."""
+    distances = squared_distances(palette, palette)
+    if len(palette) > 1:
+        np.fill_diagonal(distances, np.inf)
+    return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
+
+
 def color_bins(pixels, bits):
     """Index of each pixel (..., 3 or 4) in a cube of 2^bits steps per channel."""
     r, g, b = ((pixels[..., c] >> (8 - bits)).astype(np.int32) for c in range(3))
@@ -131,6 +139,7 @@ class PaletteMapper:
             raise ValueError(f"Received: dither={dither!r}. Expected one of {', '.join(DITHERS)}.")
         self.palette = check_palette(palette)
         self.dither = dither
+        self._neighbours = nearest_others(self.palette)
         bins = 1 << 3 * LOOKUP_BITS
         self._known = np.zeros(bins, bool)
         self._first = np.zeros(bins, np.uint8)
@@ -185,8 +194,7 @@ class PaletteMapper:
             self._first[bins] = first
             self._error[bins] = ((palette[first] - color) ** 2).sum(1)
             return
-        count = min(CANDIDATES, len(palette))
-        partners = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        partners = self._neighbours[first]
         towards = palette[partners] - palette[first][:, None]
         offset = (color - palette[first])[:, None]
         length = (towards**2).sum(2)
@@ -212,8 +220,8 @@ class PaletteMapper:
 
 def check_palette(palette):
     palette = np.asarray(palette)
-    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or not 1 <= len(palette) <= 255:
-        raise ValueError(f"Received: a palette {palette.dtype} {palette.shape}. Expected uint8 (1 to 255, 3).")
+    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or not 1 <= len(palette) <= 256:
+        raise ValueError(f"Received: a palette {palette.dtype} {palette.shape}. Expected uint8 (1 to 256, 3).")
     return palette
 
 

@@ -1,0 +1,29 @@
+"""What reading and writing GIFs have in common. Source: GIF89a specification, CompuServe 1990."""
+
+import numpy as np
+
+KEEP, CLEAR, RESTORE = 1, 2, 3
+LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+
+
+def pack(pixels):
+    """RGB or RGBA (..., 3 or 4) -> the same as uint32 (...), opaque where alpha >= 128 and 0 elsewhere."""
+    packed = np.empty(pixels.shape[:-1] + (4,), np.uint8)
+    packed[..., :3] = pixels[..., :3]
+    packed[..., 3] = 255
+    packed = packed.view(np.uint32)[..., 0]
+    if pixels.shape[-1] == 4:
+        packed[pixels[..., 3] < 128] = 0
+    return packed
+
+
+def split_blocks(data):
+    return b"".join(bytes([len(data[i : i + 255])]) + data[i : i + 255] for i in range(0, len(data), 255))
+
+
+def join_blocks(data):
+    parts, start = [], 0
+    while start < len(data):
+        parts.append(data[start + 1 : start + 1 + data[start]])
+        start += 1 + data[start]
+    return b"".join(parts)
