@@ -1,0 +1,417 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srwgan.dataset import downscale, to_pixels, to_range, upscale_bicubic
+from srwgan.discriminator import Discriminator
+from srwgan.generator import Generator, with_precision
+from srwgan.losses import content_loss
+from srwgan.metrics import psnr
+from srwgan.optimizer import GuardedAdam, build_optimizer
+from srwgan.trainer import TERMS, Objective, Trainer
+
+WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0)
+
+
+def hyperpixels(images):
+    """Two layers of feature maps without a network."""
+    return [tf.nn.avg_pool2d(images, 2, 2, "VALID") + 0.5, tf.square(images[:, ::2]) + 0.1]
+
+
+def networks(policy="float32", seed=0):
+    keras.utils.set_random_seed(seed)
+    return Generator(4, 1, 2, dtype=policy), Discriminator(4, dtype=policy)
+
+
+def build(objective=WEIGHTS, rate=0.05, optimizer=keras.optimizers.SGD, policy="float32", **options):
+    generator, discriminator = networks(policy)
+    return Trainer(generator, discriminator, hyperpixels, objective, optimizer(rate), optimizer(rate),
+                   with_precision(generator, policy), **options)
+
+
+def batch(number=4, draws=1, seed=0):
+    random = np.random.default_rng(seed)
+    low_res = random.uniform(-1, 1, (number, 8, 8, 3)).astype(np.float32)
+    high_res = np.clip(low_res.repeat(2, 1).repeat(2, 2) + random.normal(0, 0.2, (number, 16, 16, 3)), -1, 1)
+    return tuple(tf.constant(x, tf.float32) for x in (low_res, high_res, random.normal(0, 1, (number, draws))))
+
+
+def state(trainer):
+    """All that training changes."""
+    optimizers = [*trainer.generator_optimizer.variables, *trainer.discriminator_optimizer.variables]
+    networks = [trainer.generator, trainer.discriminator, trainer.average]
+    return [np.array(v) for v in [w for network in networks for w in network.get_weights()] + optimizers
+            + [trainer.running_norms[term] for term in TERMS] + [trainer.averaged_steps]]
+
+
+def assert_weights(network, expected, rtol=2e-4, atol=1e-6):
+    for made, wanted in zip(network.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(made, wanted, rtol=rtol, atol=atol)
+
+
+def sgd(network, loss, rate=0.05):
+    """Weights after one plain descent step on `loss()`."""
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, network.trainable_variables)
+    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+        variable.assign(variable - rate * gradient)
+
+
+def same(before, after):
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def hand_critic_step(generator, discriminator, low_res, high_res, e, gpweight):
+    fake = generator(low_res)
+
+    def loss():
+        x = high_res + e[:, None, None, None] * (fake - high_res)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            score = tf.reduce_sum(discriminator(x))
+        norms = tf.norm(tf.reshape(tape.gradient(score, x), (len(x), -1)), axis=1)
+        penalty = tf.reduce_mean((norms - 1) ** 2)
+        return tf.reduce_mean(discriminator(fake)) - tf.reduce_mean(discriminator(high_res)) + gpweight * penalty
+
+    sgd(discriminator, loss)
+
+
+@pytest.mark.parametrize("form", ["mse", "l1"])
+def test_a_warm_up_step_descends_the_reconstruction_loss_alone(eagerly, form):
+    low_res, high_res, e = batch()
+    trainer = build(Objective(rweight=3.0, reconstruction=form))
+    critic = trainer.discriminator.get_weights()
+    metrics = trainer.train_batch((low_res, high_res, e), "warmup")
+
+    generator, _ = networks()
+    error = high_res - generator(low_res)
+    expected = tf.reduce_mean(error**2 if form == "mse" else tf.abs(error))
+    sgd(generator, lambda: 3 * (tf.reduce_mean((generator(low_res) - high_res) ** 2) if form == "mse"
+                                else tf.reduce_mean(tf.abs(generator(low_res) - high_res))))
+    assert_weights(trainer.generator, generator.get_weights())
+    assert same(critic, trainer.discriminator.get_weights())
+    np.testing.assert_allclose(metrics["reconstruction"], expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["g_loss_total"], 3 * expected, rtol=1e-5)
+    assert "adversarial" not in metrics and "d_loss" not in metrics
+
+
+def test_a_critic_step_descends_the_wasserstein_loss_with_the_penalty(eagerly):
+    low_res, high_res, e = batch()
+    trainer = build()
+    before = [*trainer.generator.get_weights(), *trainer.average.get_weights()]
+    metrics = trainer.train_batch((low_res, high_res, e), "critic")
+
+    generator, discriminator = networks()
+    wasserstein = tf.reduce_mean(discriminator(high_res)) - tf.reduce_mean(discriminator(generator(low_res)))
+    hand_critic_step(generator, discriminator, low_res, high_res, e[:, 0], WEIGHTS.gpweight)
+    assert_weights(trainer.discriminator, discriminator.get_weights())
+    assert same(before, [*trainer.generator.get_weights(), *trainer.average.get_weights()])
+    np.testing.assert_allclose(metrics["wasserstein"], wasserstein, rtol=1e-3, atol=1e-6)
+    penalty = WEIGHTS.gpweight * metrics["gradient_penalty"]
+    np.testing.assert_allclose(metrics["d_loss"], penalty - wasserstein, rtol=1e-3)
+    assert "reconstruction" not in metrics
+
+
+def hand_losses(generator, discriminator, low_res, high_res):
+    fake = generator(low_res)
+    return fake, {"adversarial": -tf.reduce_mean(discriminator(fake)),
+                  "reconstruction": tf.reduce_mean((fake - high_res) ** 2),
+                  "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake)))}
+
+
+def test_a_full_step_trains_the_critic_then_the_generator_against_it(eagerly):
+    low_res, high_res, e = batch()
+    trainer = build()
+    metrics = trainer.train_batch((low_res, high_res, e))
+
+    generator, discriminator = networks()
+    hand_critic_step(generator, discriminator, low_res, high_res, e[:, 0], WEIGHTS.gpweight)
+    weights = WEIGHTS.weights("full")
+    _, losses = hand_losses(generator, discriminator, low_res, high_res)
+    for term in TERMS:
+        np.testing.assert_allclose(metrics[term], losses[term], rtol=1e-3, atol=1e-6)
+    total = sum(weights[term] * losses[term] for term in TERMS)
+    np.testing.assert_allclose(metrics["g_loss_total"], total, rtol=1e-3, atol=1e-6)
+
+    def loss():
+        _, losses = hand_losses(generator, discriminator, low_res, high_res)
+        return sum(weights[term] * losses[term] for term in TERMS)
+
+    sgd(generator, loss)
+    assert_weights(trainer.discriminator, discriminator.get_weights())
+    assert_weights(trainer.generator, generator.get_weights())
+
+
+def gradient_norms(generator, discriminator, low_res, high_res):
+    """Of each term's gradient at the fake image, per image, meaned over the batch."""
+    fake = generator(low_res)
+    norms = {}
+    for term in TERMS:
+        with tf.GradientTape() as tape:
+            tape.watch(fake)
+            _, losses = hand_losses(lambda _: fake, discriminator, low_res, high_res)
+        gradient = tf.reshape(tape.gradient(losses[term], fake), (len(fake), -1)) * len(fake)
+        norms[term] = float(tf.reduce_mean(tf.norm(gradient, axis=1)))
+    return norms
+
+
+def test_gradient_weighting_divides_by_a_running_mean_of_the_norms(eagerly):
+    objective = Objective(5.0, 0.3, 0.7, 2.0, weighting="gradient")
+    trainer = build(objective, rate=1e-3)
+    generator, discriminator = networks()
+    running = {}
+    for step in range(3):
+        low_res, high_res, e = batch(seed=step)
+        metrics = trainer.train_batch((low_res, high_res, e))
+        discriminator.set_weights(trainer.discriminator.get_weights())
+        norms = gradient_norms(generator, discriminator, low_res, high_res)
+        used = running or norms  # the first step's own norms start the mean
+        running = {term: 0.99 * running[term] + 0.01 * norms[term] if running else norms[term] for term in TERMS}
+        for term in TERMS:
+            np.testing.assert_allclose(metrics[f"{term}_norm"], norms[term], rtol=1e-3)
+            np.testing.assert_allclose(trainer.running_norms[term], running[term], rtol=1e-3)
+        weights = {term: weight / used[term] for term, weight in objective.weights("full").items()}
+
+        def loss(low_res=low_res, high_res=high_res, weights=weights):
+            _, losses = hand_losses(generator, discriminator, low_res, high_res)
+            return sum(weights[term] * losses[term] for term in TERMS)
+
+        sgd(generator, loss, rate=1e-3)
+        assert_weights(trainer.generator, generator.get_weights(), atol=1e-5)
+        generator.set_weights(trainer.generator.get_weights())
+
+
+def test_a_weight_of_0_leaves_its_term_out(eagerly):
+    trainer = build(Objective(cweight=0, advweight=0.5, rweight=0))
+    trainer.hyperpixels = None
+    metrics = trainer.train_batch(batch())
+    assert "adversarial" in metrics and not {"content", "reconstruction"} & set(metrics)
+    np.testing.assert_allclose(metrics["g_loss_total"], 0.5 * metrics["adversarial"], rtol=1e-5)
+
+
+def test_steps_of_each_network_for_a_batch(eagerly):
+    trainer = build(dstep=3, gstep=2)
+    low_res, high_res, e = batch(draws=3)
+    trainer.train_batch((low_res, high_res, e))
+    assert int(trainer.discriminator_optimizer.iterations) == 3
+    assert int(trainer.generator_optimizer.iterations) == 2
+    generator, discriminator = networks()
+    for i in range(3):  # each with its own penalty positions
+        hand_critic_step(generator, discriminator, low_res, high_res, e[:, i], WEIGHTS.gpweight)
+    assert_weights(trainer.discriminator, discriminator.get_weights(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_averaged_generator(eagerly):
+    trainer = build(rate=0.5, ema=0.25)
+    mean = trainer.average.get_weights()
+    for step in range(1, 5):
+        trainer.train_batch(batch(seed=step), "warmup")
+        decay = min(0.25, (1 + step) / (10 + step))
+        mean = [decay * m + (1 - decay) * w for m, w in zip(mean, trainer.generator.get_weights(), strict=True)]
+        assert_weights(trainer.average, mean, rtol=1e-5)
+    assert not same(mean, trainer.generator.get_weights())
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_batch_that_is_not_finite_changes_nothing_and_is_counted(eagerly, bad):
+    trainer, undisturbed = (build(optimizer=build_optimizer, rate=1e-3) for _ in range(2))
+    trainer.train_batch(batch(seed=1))
+    undisturbed.train_batch(batch(seed=1))
+    before = state(trainer)
+    parts = list(batch(seed=2))
+    parts[bad] = tf.where(parts[bad] > 0.9, float("nan"), parts[bad])
+    metrics = trainer.train_batch(tuple(parts))
+    assert all(np.array_equal(a, b) for a, b in zip(before, state(trainer), strict=True))
+    assert (float(metrics["bad_steps"]), float(metrics["bad_in_a_row"])) == (1, 1)
+    trainer.train_batch(tuple(parts))
+    metrics = trainer.train_batch(batch(seed=3))
+    assert (float(metrics["bad_steps"]), float(metrics["bad_in_a_row"])) == (2, 0)
+    undisturbed.train_batch(batch(seed=3))
+    for after, wanted in zip(state(trainer), state(undisturbed), strict=True):
+        np.testing.assert_allclose(after, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_are_brought_down_to_the_clip_norm(eagerly):
+    def step_length(clip, network, phase):
+        trainer = build(rate=1.0, clip=clip)
+        before = getattr(trainer, network).get_weights()
+        trainer.train_batch(batch(), phase)
+        after = getattr(trainer, network).get_weights()
+        return np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True)))
+
+    for network, phase in ("generator", "warmup"), ("discriminator", "critic"):
+        free = step_length(0.0, network, phase)
+        np.testing.assert_allclose(step_length(free / 10, network, phase), free / 10, rtol=1e-3)
+        np.testing.assert_allclose(step_length(free * 10, network, phase), free, rtol=1e-3)
+
+
+def test_a_batch_in_parts_makes_the_same_step(eagerly):
+    whole, parts = build(), build(accumulate=2)
+    one, other = whole.train_batch(batch()), parts.train_batch(batch())
+    assert_weights(parts.generator, whole.generator.get_weights())
+    assert_weights(parts.discriminator, whole.discriminator.get_weights())
+    for name in one:
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_makes_about_the_same_step(eagerly, policy):
+    exact, half = build(rate=0.01), build(rate=0.01, policy=policy, loss_scaling=policy == "mixed_float16")
+    start = exact.generator.get_weights()
+    one, other = exact.train_batch(batch()), half.train_batch(batch())
+    for name in ("critic_norm", "reconstruction", "content", "adversarial_norm"):
+        np.testing.assert_allclose(other[name], one[name], rtol=0.05)
+    wanted = np.concatenate([(a - b).ravel() for a, b in zip(exact.generator.get_weights(), start, strict=True)])
+    made = np.concatenate([(a - b).ravel() for a, b in zip(half.generator.get_weights(), start, strict=True)])
+    assert np.linalg.norm(made - wanted) < 0.1 * np.linalg.norm(wanted)
+
+
+def test_the_loss_scale_grows_until_float16_overflows(eagerly):
+    trainer = build(policy="mixed_float16", loss_scaling=True, optimizer=build_optimizer, rate=1e-3)
+    trainer.train_batch(batch(), "warmup")
+    np.testing.assert_allclose(trainer.loss_scale, 2.0**12 * 2 ** (1 / 1000), rtol=1e-6)
+    trainer.loss_scale.assign(2.0**40)
+    before = state(trainer)
+    metrics = trainer.train_batch(batch(), "warmup")
+    assert float(metrics["bad_steps"]) == 1
+    assert all(np.array_equal(a, b) for a, b in zip(before, state(trainer), strict=True))
+    np.testing.assert_allclose(trainer.loss_scale, 2.0**39)
+
+
+def test_the_compiled_step_is_the_eager_one():
+    compiled = build()
+    one = compiled.train_batch(batch())
+    tf.config.run_functions_eagerly(True)
+    try:
+        eager = build()
+        other = eager.train_batch(batch())
+    finally:
+        tf.config.run_functions_eagerly(False)
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-3, atol=1e-5)
+    assert_weights(compiled.generator, eager.generator.get_weights())
+    assert_weights(compiled.discriminator, eager.discriminator.get_weights())
+    assert_weights(compiled.average, eager.average.get_weights())
+
+
+def test_several_batches_in_one_call_are_as_many_steps():
+    batches = [batch(seed=seed) for seed in range(3)]
+    one_by_one, at_once = build(), build()
+    metrics = [one_by_one.train_batch(each, "warmup") for each in batches]
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(tf.stack(part) for part in zip(*batches, strict=True)))
+    together = at_once.train_batches(iter(dataset), tf.constant(3), "warmup")
+    assert_weights(at_once.generator, one_by_one.generator.get_weights())
+    assert_weights(at_once.average, one_by_one.average.get_weights())
+    mean = np.mean([each["reconstruction"] for each in metrics])
+    np.testing.assert_allclose(together["reconstruction"], mean, rtol=1e-4)
+
+
+def test_guarded_adam_is_adam():
+    start = np.linspace(-1, 1, 5).astype(np.float32)
+    guarded, plain = keras.Variable(start), keras.Variable(start)
+    ours, reference = build_optimizer(0.01), keras.optimizers.Adam(0.01, beta_1=0.5, beta_2=0.9)
+    assert isinstance(ours, GuardedAdam)
+    for step in range(4):
+        gradient = tf.constant(np.random.default_rng(step).normal(size=5), tf.float32)
+        ours.apply([gradient], [guarded])
+        reference.apply([gradient], [plain])
+        np.testing.assert_array_equal(guarded, plain)
+
+
+def test_learning_rate_schedules():
+    def rates(**options):
+        optimizer = build_optimizer(1.0, **options)
+        values = []
+        for step in range(12):
+            optimizer.iterations.assign(step)
+            values.append(float(optimizer.learning_rate))
+        return np.array(values)
+
+    np.testing.assert_allclose(rates(), 1.0)
+    cosine = rates(schedule="cosine", total_steps=10)
+    np.testing.assert_allclose(cosine[:11], 0.01 + 0.99 * (1 + np.cos(np.pi * np.arange(11) / 10)) / 2, rtol=1e-4)
+    np.testing.assert_allclose(cosine[10:], 0.01, rtol=1e-4)
+    for schedule in "constant", "cosine":
+        rising = rates(schedule=schedule, total_steps=10, warmup_steps=4)
+        np.testing.assert_allclose(rising[:5], 0.01 + 0.99 * np.arange(5) / 4, rtol=1e-4)
+
+
+TWO_REPLICAS = """
+import numpy as np
+import tensorflow as tf
+
+from srwgan.optimizer import build_optimizer
+from tests import test_trainer as t
+
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
+                                           [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def build(strategy):
+    with strategy.scope():
+        return t.build(rate=1e-4, optimizer=build_optimizer, strategy=strategy)
+
+
+def train(trainer, batch):
+    number = 4 // trainer.strategy.num_replicas_in_sync
+
+    def share(context):
+        start = context.replica_id_in_sync_group * number
+        return tuple(x[start : start + number] for x in batch)
+
+    return trainer.train_batch(trainer.strategy.experimental_distribute_values_from_function(share))
+
+
+def replicas(trainer):
+    # Adam's first moments after one step are the gradients, halved.
+    variables = [*trainer.average.weights, *trainer.generator.weights, *trainer.discriminator.weights,
+                 *trainer.generator_optimizer._momentums, *trainer.discriminator_optimizer._momentums]
+    return [[each.numpy() for each in trainer.strategy.experimental_local_results(v.value)] for v in variables]
+
+
+alone = build(tf.distribute.OneDeviceStrategy("CPU:0"))
+together = build(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+first, second = train(alone, t.batch(4)), train(together, t.batch(4))
+for name in first:
+    np.testing.assert_allclose(second[name], first[name], rtol=1e-3, atol=1e-5, err_msg=name)
+after = replicas(together)
+for (wanted,), (made, twin) in zip(replicas(alone), after, strict=True):
+    np.testing.assert_array_equal(made, twin)
+    np.testing.assert_allclose(made, wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max() + 1e-6)
+
+low_res, high_res, e = t.batch(4, seed=1)
+high_res = tf.concat([high_res[:3], high_res[3:] * float("nan")], 0)  # only the second replica sees it
+metrics = train(together, (low_res, high_res, e))
+assert float(metrics["bad_steps"]) == 1
+for before, now in zip(after, replicas(together), strict=True):
+    np.testing.assert_array_equal(before, now)
+print("same")
+"""
+
+
+def test_two_replicas_make_the_step_of_one_with_the_whole_batch():
+    """In a process of its own: devices cannot be divided once TensorFlow runs."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", TWO_REPLICAS], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.strip().endswith("same"), result.stderr[-3000:]
+
+
+def test_overfitting_one_photograph_beats_bicubic(make_photo):
+    crop = make_photo(48, 48, seed=5)[None]
+    low_res, high_res = to_range(downscale(tf.constant(crop), 2)), to_range(tf.constant(crop))
+    keras.utils.set_random_seed(0)
+    generator, discriminator = Generator(16, 2, 2), Discriminator(4)
+    trainer = Trainer(generator, discriminator, None, Objective(cweight=0, reconstruction="l1"),
+                      build_optimizer(5e-3, "cosine", 150), build_optimizer(1e-3), with_precision(generator, "float32"),
+                      ema=0.9)
+    for _ in range(150):
+        trainer.train_batch((low_res, high_res, tf.zeros((1, 1))), "warmup")
+    made, bicubic = trainer.average(low_res), upscale_bicubic(low_res, 2)
+    ours, theirs = (psnr(to_pixels(x)[0], crop[0], shave=2) for x in (made, bicubic))
+    assert ours > theirs + 1
