@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from srwgan.video_colors import FULL, LIMITED, frame_range
 from srwgan.videos import VideoReader, VideoWriter, probe_video
 
 av = pytest.importorskip("av", reason="PyAV is not installed (requirements-video.txt)")
@@ -260,6 +261,31 @@ def test_matrix_and_range_of_the_source_are_respected(tmp_path, size, tag, matri
         assert reader.info.matrix == matrix
         for colour, (rgb, _) in zip(colours, reader, strict=True):
             assert np.abs(rgb - rgb_of(colour, matrix, full)).max() <= 2
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_range_is_that_of_the_tag_where_the_format_does_not_tell(tmp_path, full):
+    def prepare(stream):
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 2 if full else 1
+
+    colour = (81, 90, 200)
+    frames = [yuv_frame(colour, (64, 48), 1, full)]
+    make_clip(tmp_path / "in.mkv", [0], (64, 48), 0, frames, encoder="ffv1", prepare=prepare)
+    with av.open(str(tmp_path / "in.mkv")) as clip:
+        assert next(clip.decode(video=0)).format.name == "yuv420p"  # not yuvj420p, which is full by its name
+    ((rgb, _),) = VideoReader(tmp_path / "in.mkv")
+    assert np.abs(rgb - rgb_of(colour, 1, full)).max() <= 1
+
+
+def test_range_without_a_tag():
+    ranges = {name: frame_range(av.VideoFrame(16, 16, name)) for name in ("yuv420p", "yuvj420p", "rgb24")}
+    assert ranges == {"yuv420p": LIMITED, "yuvj420p": FULL, "rgb24": FULL}
+
+
+def test_rgb_video_is_taken_as_it_is(tmp_path):
+    make_clip(tmp_path / "in.mkv", [0, 4000], tracks=0, encoder="ffv1", pix_fmt="bgr0")
+    for number, (rgb, _) in enumerate(VideoReader(tmp_path / "in.mkv")):
+        np.testing.assert_array_equal(rgb, picture(number))
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 48), 6), ((1280, 720), 1)])
