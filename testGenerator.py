@@ -177,7 +177,7 @@ def quiet_start():
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # loads the drivers, which is where most is printed
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(stderr, held.read())
             raise

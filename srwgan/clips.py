@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from srwgan.disk import check_file, check_unchanged
 from srwgan.gifs import GifReader, GifWriter, build_palette, deband, optimize_gif
 from srwgan.images import flattened
 from srwgan.resizing import resize
@@ -60,6 +61,7 @@ class Clip:
 
 @contextmanager
 def read_gif(path, options):
+    before = check_file(path)
     with GifReader(path) as reader:
         width, height = reader.size
         if width * height > options.max_pixels:
@@ -73,6 +75,7 @@ def read_gif(path, options):
                     frame = frame if transparent else np.ascontiguousarray(frame[..., :3])
                     yield deband(frame) if options.deband else frame, start, duration
                 start += duration
+            check_unchanged(path, before)
 
         yield Clip(frames, reader.size, reader.frame_count, reader.loop, tuple(reader.comments))
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from srwgan.clips import upscale_clip
+from srwgan.disk import check_file
 from srwgan.images import (
     FORMATS,
     MAX_PIXELS,
     SUFFIXES,
-    check_file,
     check_quality,
     output_format,
     read_header,
@@ -25,6 +25,7 @@ from srwgan.images import (
 )
 from srwgan.palettes import DITHERS
 from srwgan.resizing import resize
+from srwgan.tiles import available_memory
 from srwgan.videos import CODECS, CONTAINERS
 
 VIDEO_SUFFIXES = {*CONTAINERS, ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv"}
@@ -179,9 +180,17 @@ def upscale_file(upscaler, source, target, options=None, progress=None):
 def upscale_image(upscaler, source, target, options, progress):
     picture = read_image(source, options.max_pixels)
     height, width = picture.pixels.shape[:2]
+    check_memory(source, picture.pixels.nbytes * upscaler.scale**2)
     result = upscaler.image(picture.pixels, progress)
     picture.pixels = resize(result, options.result_size(width, height, upscaler.scale))
     return picture.notes + write_image(picture, target, quality=options.quality)
+
+
+def check_memory(source, result_bytes):
+    """Raises before hours of work that would end without memory: the result is there twice while it is written."""
+    if 2 * result_bytes > available_memory():
+        needed, there = (f"{size / 2**30:.1f} GB" for size in (2 * result_bytes, available_memory()))
+        raise ValueError(f"{source}: its result takes {needed} of memory. Expected at most the {there} that are free.")
 
 
 @contextmanager
@@ -264,7 +273,7 @@ def plan_target(source, folder, scale, options):
 
 
 def kind_of(path):
-    """ "image", "gif" or "video", by content where that tells; raises as `read_image` does for what is no file."""
+    """Whether a file is an "image", a "gif" or a "video", by content where that tells; raises for what is no file."""
     check_file(path)
     suffix = Path(path).suffix.lower()
     with open(path, "rb") as file:

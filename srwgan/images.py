@@ -1,10 +1,7 @@
 """Still pictures on disk and back: any file that Pillow reads, with its bit depth, alpha, profile, EXIF and DPI."""
 
-import errno
 import io
-import os
 import threading
-import uuid
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import Image
+
+from srwgan.disk import check_file, read_unchanged, written_whole
+from srwgan.image_decoding import ReadError, decode, decode_deep, deep_png, deep_tiff
+from srwgan.image_encoding import ENCODERS
+from srwgan.image_metadata import UPRIGHT, profile_matches, take_dpi, take_exif
 
 MAX_PIXELS = 250_000_000  # in a source; at 4x its result takes 12 GB
 
@@ -160,7 +162,7 @@ def output_format(header, width, height, asked=None):
 
 
 def named_format(name):
-    """"jpg", ".JPG" or "jpeg" -> "JPEG"; None -> None; ValueError for a name of none that can be written."""
+    """Pillow's "JPEG" for "jpg", ".JPG" or "jpeg", None for None; ValueError for what cannot be written."""
     if name is None:
         return None
     found = SUFFIXES.get("." + name.lower().lstrip("."))
@@ -174,28 +176,6 @@ def writable_format(name):
 
 
 # Reading
-
-
-def read_unchanged(path):
-    """All bytes of a file that did not change meanwhile (a download in progress would give half a picture)."""
-    before = check_file(path)
-    data = Path(path).read_bytes()
-    after = os.stat(path)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
-        raise ValueError(f"{path}: the file changed while it was read.")
-    return data
-
-
-def check_file(path):
-    """The stat of a non-empty file, or an error that names what is there instead."""
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder. Expected a file.")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file.")
-    stat = os.stat(path)
-    if stat.st_size == 0:
-        raise ValueError(f"{path}: the file is empty (0 bytes).")
-    return stat
 
 
 @contextmanager
@@ -212,10 +192,6 @@ def decoding_errors(path):
     except Exception as error:  # plugins raise OSError, SyntaxError, struct.error, IndexError, zlib.error, ...
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path}: the image is truncated or damaged ({reason}).") from error
-
-
-class ReadError(ValueError):
-    """An error whose message is already the line to show."""
 
 
 OPENING = threading.Lock()
@@ -249,194 +225,7 @@ def frame_notes(image, path):
     return [f"{path}: holds {frames} {what}; only the first is taken."]
 
 
-def decode(image, path):
-    """(H, W, C) uint8 or uint16 pixels as stored, before EXIF orientation."""
-    if image.mode.startswith(("I", "F")):
-        return sixteen_bit_gray(image, path)
-    image.load()
-    return with_channels(np.asarray(plain_mode(image)))
-
-
-def deep_png(image):
-    """Whether this is a (yet undecoded) PNG of 16 bits a sample, whose colours Pillow would reduce to 8."""
-    return image.format == "PNG" and any("16B" in str(tile[3]) for tile in image.tile)
-
-
-def deep_tiff(image):
-    """Whether this is a TIFF of unsigned 16-bit colour samples, which Pillow would reduce to 8."""
-    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA", "RGBX"):
-        return False
-    return set(image.tag_v2.get(258, ())) == {16} and set(image.tag_v2.get(339, (1,))) == {1}
-
-
-def decode_deep(image, data, path):
-    """(H, W, C) uint16 pixels, past Pillow."""
-    return decode_deep_png(image, data) if image.format == "PNG" else decode_deep_tiff(data, path)
-
-
-def decode_deep_png(image, data):
-    import tensorflow as tf  # here, since 8-bit pictures need no TensorFlow
-
-    if "transparency" not in image.info:  # one colour that is transparent
-        return tf.io.decode_png(data, dtype=tf.uint16).numpy()
-    rgba = tf.io.decode_png(data, channels=4, dtype=tf.uint16).numpy()
-    return rgba[..., [0, 3]] if image.mode.startswith("I") else rgba
-
-
-def decode_deep_tiff(data, path):
-    tifffile = import_tifffile(path)
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages[0]
-        try:
-            pixels = page.asarray()
-        except (ValueError, KeyError, ImportError) as error:
-            if "imagecodecs" not in str(error):
-                raise
-            name = page.compression.name
-            raise ReadError(f"{path}: 16-bit TIFF with {name} compression needs: pip install imagecodecs") from None
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-            pixels = np.moveaxis(pixels, 0, -1)
-        extra = page.extrasamples
-    if pixels.shape[-1] > 3 and not extra or pixels.shape[-1] > 4:
-        pixels = pixels[..., : 4 if extra else 3]
-    if extra and extra[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        return straight_alpha(pixels)
-    if extra and extra[0] != tifffile.EXTRASAMPLE.UNASSALPHA:
-        return pixels[..., :3]
-    return pixels
-
-
-def import_tifffile(path):
-    try:
-        import tifffile  # here, since only 16-bit TIFF needs it
-    except ImportError:
-        raise ReadError(f"{path}: 16-bit TIFF needs: pip install tifffile") from None
-    return tifffile
-
-
-def straight_alpha(pixels):
-    """Colours divided by their alpha, of premultiplied (H, W, 4) uint16 pixels."""
-    alpha = np.maximum(pixels[..., 3:].astype(np.float32), 1)
-    colours = np.minimum(pixels[..., :3] * (65535 / alpha) + 0.5, 65535)
-    return np.concatenate([colours.astype(np.uint16), pixels[..., 3:]], axis=-1)
-
-
-def sixteen_bit_gray(image, path):
-    pixels = np.asarray(image)
-    if image.mode.startswith("F") or pixels.min() < 0 or pixels.max() > 65535:
-        raise ReadError(f"{path}: samples of more than 16 bits. Expected 8 or 16 bits unsigned.")
-    return with_channels(pixels.astype(np.uint16))
-
-
-def plain_mode(image):
-    """The image in mode L, LA, RGB or RGBA."""
-    transparent = "transparency" in image.info
-    if image.mode in ("1", "L", "LA", "La"):
-        return image.convert("LA" if transparent or image.mode in ("LA", "La") else "L")
-    if image.mode in ("CMYK", "LAB"):
-        return colour_managed(image)
-    if image.mode in ("PA", "RGBA", "RGBa") or transparent:
-        return image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def colour_managed(image):
-    """CMYK or Lab to sRGB by the picture's ICC profile; without one, Lab by definition, CMYK by Pillow's formula."""
-    profile = image.info.get("icc_profile")
-    try:
-        if image.mode == "LAB":
-            source = ImageCms.createProfile("LAB")
-        elif profile:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        else:
-            return image.convert("RGB")
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")  # a damaged profile, or one of another colour space
-
-
-def with_channels(pixels):
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def profile_matches(icc_profile, channels):
-    """Whether a profile describes pixels of that many channels (its header names its colour space)."""
-    return bool(icc_profile) and icc_profile[16:20] == (b"GRAY" if channels < 3 else b"RGB ")
-
-
-# Metadata
-
-# What EXIF's orientation asks to do to stored pixels, so that they stand upright.
-UPRIGHT = {
-    1: lambda p: p,
-    2: lambda p: p[:, ::-1],
-    3: lambda p: p[::-1, ::-1],
-    4: lambda p: p[::-1],
-    5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, -1),
-    7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
-    8: lambda p: np.rot90(p),
-}
-
-# Tags of a TIFF's (or a thumbnail's) own layout, and the profile, XMP, IPTC and Photoshop blocks.
-DESCRIPTIVE_TAGS = {270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316}
-LAYOUT_TAGS = set(range(254, 348)) - DESCRIPTIVE_TAGS | set(range(512, 533)) | {700, 33723, 34377, 34675}
-PIXEL_SIZE_TAGS = (0xA002, 0xA003)
-
-
-def take_exif(image, path, notes):
-    """(orientation 1..8, the EXIF block with orientation 1 or None)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exif = image.getexif()
-            orientation = exif.get(ExifTags.Base.Orientation, 1)
-            for tag in LAYOUT_TAGS & set(exif):
-                del exif[tag]
-            if ExifTags.IFD.Exif in exif:
-                for tag in PIXEL_SIZE_TAGS:
-                    exif.get_ifd(ExifTags.IFD.Exif).pop(tag, None)
-            if not set(exif) - {ExifTags.Base.Orientation}:
-                return valid_orientation(orientation), None
-            exif[ExifTags.Base.Orientation] = 1
-            return valid_orientation(orientation), exif.tobytes()
-    except Exception:  # EXIF in the wild breaks in every way; the picture is fine without it
-        notes.append(f"{path}: its EXIF block cannot be read and is left out.")
-        return 1, None
-
-
-def valid_orientation(value):
-    return value if value in UPRIGHT else 1
-
-
-def take_dpi(image):
-    dpi = image.info.get("dpi")
-    try:
-        dpi = tuple(float(x) for x in dpi)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return dpi if len(dpi) == 2 and all(0 < x < 1e6 for x in dpi) else None
-
-
 # Writing
-
-
-@contextmanager
-def written_whole(path):
-    """Gives a temporary path beside `path`, which takes that name once the block has ended well."""
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_quality(quality):
@@ -469,78 +258,3 @@ def flattened(pixels):
     top = np.iinfo(pixels.dtype).max
     alpha = pixels[..., -1:].astype(np.float32) / top
     return (pixels[..., :-1] * alpha + top * (1 - alpha) + 0.5).astype(pixels.dtype)
-
-
-def encode_png(pixels, path, metadata, text, quality):
-    chunks = PngImagePlugin.PngInfo()
-    for key, value in text.items():
-        chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
-    if pixels.dtype == np.uint8:
-        return to_pillow(pixels).save(path, "PNG", pnginfo=chunks, **metadata)
-    import tensorflow as tf  # Pillow writes no 16-bit colours
-
-    encoded = tf.io.encode_png(pixels).numpy()
-    stand_in = io.BytesIO()  # a PNG of one pixel, from which the chunks of metadata are taken
-    Image.new("RGB", (1, 1)).save(stand_in, "PNG", pnginfo=chunks, **metadata)
-    ancillary = stand_in.getvalue()
-    start, end = PNG_HEADER, ancillary.index(b"IDAT", PNG_HEADER) - 4
-    path.write_bytes(encoded[:PNG_HEADER] + ancillary[start:end] + encoded[PNG_HEADER:])
-
-
-PNG_HEADER = 8 + 4 + 4 + 13 + 4  # signature, and IHDR with its length, name and checksum
-
-
-def encode_jpeg(pixels, path, metadata, text, quality):
-    subsampling = "4:4:4" if quality >= 90 else "4:2:0"  # the generator drew the colours at full resolution
-    to_pillow(pixels).save(path, "JPEG", quality=quality, subsampling=subsampling, optimize=True, **metadata)
-
-
-def encode_webp(pixels, path, metadata, text, quality):
-    to_pillow(pixels).save(path, "WEBP", quality=quality, lossless=quality == 100, **metadata)
-
-
-def encode_bmp(pixels, path, metadata, text, quality):
-    to_pillow(pixels).save(path, "BMP", **{name: value for name, value in metadata.items() if name == "dpi"})
-
-
-def encode_tiff(pixels, path, metadata, text, quality):
-    if pixels.dtype == np.uint8:
-        nested = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo} & set(exif_tags(metadata.get("exif")))
-        compression = None if nested else "tiff_adobe_deflate"  # Pillow cannot write both
-        return to_pillow(pixels).save(path, "TIFF", compression=compression, **metadata)
-    channels = pixels.shape[-1]
-    dpi = metadata.get("dpi")
-    import_tifffile(path).imwrite(
-        path,
-        pixels if channels > 1 else pixels[..., 0],
-        photometric="rgb" if channels > 2 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="zlib",
-        iccprofile=metadata.get("icc_profile"),
-        resolution=dpi,
-        resolutionunit="INCH" if dpi else None,
-        extratags=[(tag, "s", 0, value, True) for tag, value in exif_strings(metadata.get("exif"))],
-        software=False,
-        metadata=None,
-    )
-
-
-def exif_strings(exif):
-    """The EXIF block's text tags (maker, model, date, artist, copyright, ...), which a TIFF holds as its own."""
-    return [(tag, value) for tag, value in exif_tags(exif).items() if isinstance(value, str) and value.isascii()]
-
-
-def exif_tags(exif):
-    tags = Image.Exif()
-    if exif:
-        tags.load(exif)
-    return tags
-
-
-def to_pillow(pixels):
-    """uint8 (H, W, C) -> PIL.Image in mode L, LA, RGB or RGBA."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
-ENCODERS = {"PNG": encode_png, "JPEG": encode_jpeg, "WEBP": encode_webp, "BMP": encode_bmp, "TIFF": encode_tiff}

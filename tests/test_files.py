@@ -396,6 +396,28 @@ def test_inputs_and_outputs_that_cannot_be(tmp_path):
         upscale_file(Repeat(), tmp_path / "a.png", tmp_path / "a.png")
 
 
+def test_a_gif_that_changes_while_read_is_refused(tmp_path):
+    source = write_gif(tmp_path / "x.gif", squares(5), [50] * 5)
+
+    class Growing(Repeat):
+        def frames(self, frames, reuse=True):
+            with open(source, "ab") as file:
+                file.write(b"more")
+            yield from super().frames(frames)
+
+    with pytest.raises(ValueError, match="x.gif: the file changed while it was read"):
+        upscale_file(Growing(), source, tmp_path / "y.gif")
+    assert not (tmp_path / "y.gif").exists()
+
+
+def test_results_larger_than_memory_are_refused(tmp_path, monkeypatch):
+    write_image(Picture(noise(10, 10, 3)), tmp_path / "x.png")
+    monkeypatch.setattr(files, "available_memory", lambda: 2000)
+    report, _ = lines_of([tmp_path / "x.png"], tmp_path / "out")
+    ((_, reason),) = report.failed
+    assert "x.png: its result takes" in reason and not (tmp_path / "out").exists()
+
+
 def test_kinds_are_told_by_content(tmp_path):
     write_gif(tmp_path / "x.gif", squares(2), [50, 50]).rename(tmp_path / "gif.png")
     write_image(Picture(noise(4, 4, 3)), tmp_path / "x.png")

@@ -1,0 +1,52 @@
+"""Files read whole or not at all, and written whole or not at all."""
+
+import errno
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def read_unchanged(path):
+    """All bytes of a file that did not change meanwhile."""
+    before = check_file(path)
+    data = Path(path).read_bytes()
+    check_unchanged(path, before)
+    return data
+
+
+def check_unchanged(path, before):
+    """Raises where a file is not what its stat `before` says: of a download in progress there is half a picture."""
+    after = os.stat(path)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ValueError(f"{path}: the file changed while it was read.")
+
+
+def check_file(path):
+    """The stat of a non-empty file, or an error that names what is there instead."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder. Expected a file.")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file.")
+    stat = os.stat(path)
+    if stat.st_size == 0:
+        raise ValueError(f"{path}: the file is empty (0 bytes).")
+    return stat
+
+
+@contextmanager
+def written_whole(path):
+    """Gives a temporary path beside `path`, which takes that name once the block has ended well."""
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        temporary.unlink(missing_ok=True)
