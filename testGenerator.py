@@ -9,10 +9,9 @@
 import argparse
 import os
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
+from srwgan.commandline import OneLineParser, quiet_start
 from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
 from srwgan.images import written_whole
 from srwgan.palettes import DITHERS
@@ -159,36 +158,6 @@ def found(path):
     """`path` as it is, or under this file's folder, so that what is shipped with it is found from anywhere."""
     beside = Path(__file__).resolve().parent / path
     return beside if beside.exists() and not Path(path).exists() else Path(path)
-
-
-@contextmanager
-def quiet_start():
-    """Holds back what TensorFlow's libraries print to stderr while they load; shown if that fails."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # loads the drivers, which is where most is printed
-        except Exception:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def build_parser():

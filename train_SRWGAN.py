@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from srwgan.commandline import OneLineParser, quiet_start
 
 FLAGS_FILE = "flags.json"
 MAY_CHANGE = ("resume", "run_dir", "cache", "cache_limit", "savemodel", "chkpt_path", "strategy", "steps_per_call",
@@ -40,7 +40,8 @@ def train(args):
     """Build what the flags ask for, train, and write the results; returns the exit status."""
     if args.jit:  # read when TensorFlow starts; clusters of operations are compiled by XLA, on the CPU too
         os.environ["TF_XLA_FLAGS"] = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
-    from srwgan.strategy import build_strategy, is_chief
+    with quiet_start():
+        from srwgan.strategy import build_strategy, is_chief
 
     strategy = build_strategy(args.strategy)  # first of all, see there
     chief = is_chief(strategy)
@@ -73,11 +74,11 @@ def train_and_report(args, run, chief):
     except Stopped as stopped:
         return stopped.exit_status
     except Diverged as diverged:
-        log.error("train_SRWGAN.py: error: %s", diverged)
+        log.error("train_SRWGAN.py: %s", diverged)
         return 1
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
             tf.errors.DeadlineExceededError) as error:
-        log.error("train_SRWGAN.py: error: another worker is gone (%s). Start all workers again with --resume %s, "
+        log.error("train_SRWGAN.py: another worker is gone (%s). Start all workers again with --resume %s, "
                   "last checkpoint: %s", type(error).__name__, run.folder, run.manager.latest_checkpoint or "none yet")
         os._exit(1)  # the normal exit waits for the lost worker
     if chief:
@@ -299,11 +300,6 @@ def check_writable(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def parser_default(name):
