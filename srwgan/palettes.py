@@ -164,7 +164,7 @@ class PaletteMapper:
         return first
 
     def mean_squared_error(self, pixels):
-        """How far, summed over RGB, this palette's mixes stay from the pixels (N, 3 or 4)."""
+        """How far, summed over RGB, the nearest colours are from the pixels (N, 3 or 4), whatever the dither."""
         return float(self._error.take(self._filled_bins(pixels)).mean())
 
     def _diffused(self, pixels):
@@ -190,9 +190,9 @@ class PaletteMapper:
         distances = squared_distances(color, palette)
         self._known[bins] = True
         first = distances.argmin(1)
+        self._error[bins] = ((palette[first] - color) ** 2).sum(1)
         if self.dither != "ordered":
             self._first[bins] = first
-            self._error[bins] = ((palette[first] - color) ** 2).sum(1)
             return
         partners = self._neighbours[first]
         towards = palette[partners] - palette[first][:, None]
@@ -201,9 +201,7 @@ class PaletteMapper:
         share = np.clip((towards * offset).sum(2) / np.maximum(length, 1), 0, 1)
         error = ((offset - share[..., None] * towards) ** 2).sum(2)
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
-        rows = np.arange(len(bins))
-        self._store_pairs(bins, first, partners[rows, best])
-        self._error[bins] = error[rows, best]
+        self._store_pairs(bins, first, partners[np.arange(len(bins)), best])
 
     def _store_pairs(self, bins, one, other):
         """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
