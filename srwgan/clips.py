@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from srwgan.disk import check_file, check_unchanged
-from srwgan.gifs import GifReader, GifWriter, build_palette, deband, optimize_gif
+from srwgan.gifs import Debander, GifReader, GifWriter, build_palette, optimize_gif
 from srwgan.images import flattened
 from srwgan.resizing import resize
 from srwgan.videos import VideoReader, VideoWriter
@@ -67,13 +67,14 @@ def read_gif(path, options):
         if width * height > options.max_pixels:
             raise ValueError(f"{path}: {width}x{height} pixels. Expected at most {options.max_pixels:,} in all.")
         transparent = any((frame[..., 3] < 255).any() for frame, _ in reader)
+        smooth = Debander(None if reader.local_palettes else reader.palette) if options.deband else np.asarray
 
         def frames(skip=0):
             start = 0
             for number, (frame, duration) in enumerate(reader):
                 if number >= skip:
                     frame = frame if transparent else np.ascontiguousarray(frame[..., :3])
-                    yield deband(frame) if options.deband else frame, start, duration
+                    yield smooth(frame), start, duration
                 start += duration
             check_unchanged(path, before)
 
