@@ -201,7 +201,7 @@ def test_gif_options(tmp_path):
 
 def test_deband_runs_before_upscaling(tmp_path, monkeypatch):
     source = write_gif(tmp_path / "x.gif", squares(3), [50] * 3)
-    monkeypatch.setattr(clips, "deband", lambda frame: 255 - frame)
+    monkeypatch.setattr(clips, "Debander", lambda palette: lambda frame: 255 - frame)
     for deband in (False, True):
         upscale_file(Repeat(), source, tmp_path / "y.gif", Options(deband=deband))
         with GifReader(tmp_path / "y.gif") as reader:
