@@ -89,11 +89,12 @@ class ForeignGenerator:
     def __init__(self, path):
         try:
             self.module = tf.saved_model.load(path)
-        except (OSError, tf.errors.OpError) as error:
+        except Exception as error:  # a torn file, missing variables, an unknown operation: each its own kind
             raise ValueError(f"Received: {path}, not a readable SavedModel ({in_a_line(error)}).") from error
         signature = self.module.signatures.get("serving_default")
         inputs = list(signature.structured_input_signature[1].items()) if signature else []
-        if len(inputs) != 1 or inputs[0][1].shape.rank != 4 or len(signature.structured_outputs) != 1:
+        shape = inputs[0][1].shape if len(inputs) == 1 else tf.TensorShape(None)
+        if shape.rank != 4 or shape[-1] not in (3, None) or len(signature.structured_outputs) != 1:
             raise ValueError(f"Received: {path}, a SavedModel. Expected one that maps images to images when served.")
         self.signature, (self.input_name, self.input) = signature, inputs[0]
         self.scale = self.find_scale(path)

@@ -36,10 +36,9 @@ def photo_folder(tmp_path, make_photo):
 
 
 @pytest.fixture
-def eagerly():
-    """tf.functions run without being traced, which for tiny networks and few steps is faster."""
-    import tensorflow as tf
+def eagerly(monkeypatch):
+    """The training step without tracing, which for tiny networks and few steps is faster."""
+    from srwgan.trainer import Trainer
 
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    for name in "train_batch", "train_batches":
+        monkeypatch.setattr(Trainer, name, getattr(Trainer, name).python_function)

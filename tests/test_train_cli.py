@@ -1,0 +1,206 @@
+import json
+import logging
+import os
+import pickle
+import signal
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import train_SRWGAN
+from srwgan.export import load_discriminator, load_generator
+
+DEFAULTS = {"pretrained": "resnet50", "datapath": "./Datasets", "trainnum": 20, "epochs": 2, "batchsz": 4, "dstep": 1,
+            "gstep": 1, "gpweight": 10.0, "cweight": 1e-3, "savemodel": False, "chkpt_path": "./SRWGAN"}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Everything the script writes goes to a folder of the test's; its settings of the process are undone."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    logger = logging.getLogger("srwgan")
+    level = logger.level
+    yield folder
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def tiny(photo_folder, tmp_path):
+    """Flags of a training that takes seconds."""
+    return ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--filters", "4", "--blocks", "1",
+            "--dfilters", "4", "--cropsz", "64", "--trainnum", "4", "--validnum", "2", "--batchsz", "2",
+            "--cweight", "0", "--precision", "float32", "--strategy", "one"]
+
+
+def parse(*argv):
+    return vars(train_SRWGAN.build_parser().parse_args(argv))
+
+
+def refused(argv, capsys):
+    """The one line on stderr of a command that must end with status 2."""
+    with pytest.raises(SystemExit) as error:
+        train_SRWGAN.main(argv)
+    assert error.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train_SRWGAN.py: ")]
+    assert len(lines) == 1
+    return lines[0].removeprefix("train_SRWGAN.py: ")
+
+
+def test_the_defaults_that_users_know():
+    flags = parse()
+    assert {name: flags[name] for name in DEFAULTS} == DEFAULTS
+
+
+def test_the_command_in_users_notes():
+    flags = parse(*"--trainnum 600 --epochs 40 --batchsz 4 --gpweight 16.0 --cweight 4 --savemodel True".split())
+    expected = {**DEFAULTS, "trainnum": 600, "epochs": 40, "gpweight": 16.0, "cweight": 4.0, "savemodel": True}
+    assert {name: flags[name] for name in DEFAULTS} == expected
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("yes", True), ("1", True), ("true", True),
+                                             ("False", False), ("no", False), ("0", False), ("FALSE", False)])
+def test_savemodel_means_what_it_says(text, value):
+    assert parse("--savemodel", text)["savemodel"] is value
+
+
+@pytest.mark.parametrize(("argv", "message"), [
+    (["--batchsz", "0"], "argument --batchsz: Received: 0. Expected a number of 1 or more."),
+    (["--scale", "5"], "argument --scale: invalid choice: 5 (choose from 2, 3, 4, 8)"),
+    (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    (["--glr", "0"], "argument --glr: Received: 0. Expected a number above 0."),
+    (["--gpweight", "nan"], "argument --gpweight: Received: nan."),
+    (["--savemodel", "maybe"], "Received: maybe. Expected True or False (yes, no, 1, 0)."),
+    (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
+    (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
+    (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+    (["--datapath", "missing"], "missing, which does not exist. Expected a folder of photographs."),
+    (["--datapath", "file"], "file, a file. Expected a folder of photographs."),
+    (["--datapath", "empty"], "empty, without a readable photograph of 256x256 or more."),
+    (["--chkpt_path", "file/SRWGAN"], "cannot be written. Expected a writable folder."),
+    (["--run-dir", "file/run"], "cannot be written. Expected a writable folder."),
+    (["--resume", "empty"], "Received: --resume empty, without a readable flags.json. Expected the folder of a run."),
+    (["--unknown"], "unrecognized arguments: --unknown"),
+])
+def test_wrong_flags_end_in_one_line_and_leave_nothing(argv, message, own_folder, tmp_path, capsys):
+    (own_folder / "file").write_text("text")
+    (own_folder / "empty").mkdir()
+    assert message in refused([*argv, "--cache", str(tmp_path / "cache")], capsys)
+    assert sorted(os.listdir(own_folder)) == ["empty", "file"]
+
+
+def test_faults_found_late_leave_nothing_either(tiny, own_folder, tmp_path, capsys):
+    torn = tmp_path / "torn.weights.h5"
+    torn.write_bytes(b"HDF?")
+    for argv, message in [
+        (["--init", "missing"], "Received: model missing_Gen. Expected a folder"),
+        (["--cweight", "1", "--pretrained", "vgg16", "--pretrained-weights", str(torn)], "not weights of vgg16"),
+        (["--cweight", "1", "--pretrained", "alexnet"], "Received: pretrained=alexnet. Expected"),
+    ]:
+        assert message in refused([*tiny, *argv], capsys)
+    assert os.listdir(own_folder) == []
+
+
+def test_help_groups_and_explains(capsys):
+    with pytest.raises(SystemExit) as end:
+        train_SRWGAN.main(["--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0
+    for group in "data:", "networks:", "losses:", "schedule:", "machine:", "results:":
+        assert f"\n{group}\n" in text
+    for action in train_SRWGAN.build_parser()._actions:
+        assert action.help and action.option_strings[-1] in text
+
+
+def test_held_out_photographs_are_not_trained_on():
+    class Numbers(list):
+        def subset(self, indices):
+            return [self[i] for i in indices]
+
+    for total, trainnum, validnum, expected in [(10, 8, 4, (8, 2)), (24, 20, 4, (20, 4)), (8, 20, 16, (7, 1)),
+                                                (30, 40, 2, (28, 2)), (2, 20, 16, (1, 1))]:
+        training, held_out = train_SRWGAN.split(Numbers(range(total)), trainnum, validnum)
+        assert (len(training), len(held_out)) == expected
+        assert not set(training) & set(held_out)
+    assert train_SRWGAN.split(Numbers([7]), 20, 16) == ([7], [7])
+
+
+def test_nothing_at_the_default_datapath_takes_the_bundled_photographs(monkeypatch, photo_folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "srwgan")
+    monkeypatch.setattr(train_SRWGAN, "BUNDLED_PHOTOS", str(photo_folder))
+    args = train_SRWGAN.build_parser().parse_args(["--cropsz", "64", "--cache", str(tmp_path / "cache")])
+    training, held_out = train_SRWGAN.load_photos(args)
+    assert (len(training), len(held_out)) == (5, 1)
+    assert f"Nothing at ./Datasets: training on the bundled photographs in {photo_folder}" in caplog.text
+    assert "asked for 20 photographs (--trainnum), training on the 5" in caplog.text
+
+
+def test_div2ks_own_validation_photographs_are_held_out(photo_folder, tmp_path, make_photo):
+    valid = photo_folder / "DIV2K_valid_HR"
+    valid.mkdir()
+    (photo_folder / "DIV2K_train_HR").mkdir()
+    Image.fromarray(make_photo(64, 64, 50)).save(photo_folder / "DIV2K_train_HR" / "0001.png")
+    Image.fromarray(make_photo(64, 64, 51)).save(valid / "0801.png")
+    argv = ["--datapath", str(photo_folder), "--cropsz", "64", "--trainnum", "1", "--cache", str(tmp_path / "cache")]
+    training, held_out = train_SRWGAN.load_photos(train_SRWGAN.build_parser().parse_args(argv))
+    assert [os.path.basename(path) for path in training.paths + held_out.paths] == ["0001.png", "0801.png"]
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder, caplog):
+    caplog.set_level(logging.INFO, "srwgan")
+    assert train_SRWGAN.main([*tiny, "--savemodel", "True", "--run-dir", "run"]) == 0
+
+    run = own_folder / "run"
+    results = {"flags.json", "history.json", "curves.png", "training.gif", "samples", "checkpoints"}
+    assert results <= set(os.listdir(run))
+    assert sorted(os.listdir(run / "samples")) == ["epoch_0001.png", "epoch_0002.png"]
+    with open("trainHistoryDict", "rb") as file:
+        history = pickle.load(file)
+    assert len(history["psnr"]) == 2 and np.isfinite(history["gradient_penaty"]).all()
+    with Image.open("generated_samples/generatedSuperRes.gif") as gif:
+        assert gif.n_frames == 2
+    flags = json.loads((run / "flags.json").read_text())
+    assert flags["flags"]["batchsz"] == 2 and flags["versions"]["tensorflow"] == tf.__version__
+    assert f"PSNR-Y of 2 held-out crops: {history['psnr'][-1]:.2f} dB (bicubic" in caplog.text
+    assert not [name for _, _, names in os.walk(own_folder) for name in names if name.endswith(".part")]
+
+    first = load_generator("SRWGAN_Gen")
+    assert (first.filters, first.blocks, first.scale) == (4, 1, 4)
+    assert load_discriminator("SRWGAN_Dis").filters == 4
+    served = tf.saved_model.load("SRWGAN_Gen").serve(tf.zeros((1, 5, 6, 3)))
+    assert served["output"].shape == (1, 20, 24, 3)
+    assert "| photographs | 4 |" in (own_folder / "SRWGAN_Gen" / "README.md").read_text()
+
+    caplog.clear()  # on from the exported networks; what they stood in is moved aside
+    assert train_SRWGAN.main([*tiny, "--epochs", "1", "--glr", "1e-9", "--dlr", "1e-9", "--init", "SRWGAN",
+                              "--savemodel", "yes"]) == 0
+    (aside,) = [name for name in os.listdir() if name.startswith("SRWGAN_Gen.")]
+    assert "and its discriminator" in caplog.text and aside in caplog.text
+    for made, before, moved in zip(load_generator("SRWGAN_Gen").get_weights(), first.get_weights(),
+                                   load_generator(aside).get_weights(), strict=True):
+        np.testing.assert_array_equal(moved, before)
+        np.testing.assert_allclose(made, before, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_resumed_run_takes_its_flags_and_refuses_others(tiny, own_folder, capsys, monkeypatch):
+    def stopped_at_batch_2(run, step):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return "warmup"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("srwgan.run.Run.phase", stopped_at_batch_2)
+        assert train_SRWGAN.main([*tiny, "--run-dir", "run"]) == 128 + signal.SIGTERM
+    assert not (own_folder / "trainHistoryDict").exists()
+    assert "which was started with --seed 0. Expected the same." in refused(["--resume", "run", "--seed", "1"], capsys)
+    assert "not empty. Expected a new folder, or --resume run." in refused([*tiny, "--run-dir", "run"], capsys)
+    assert train_SRWGAN.main(["--resume", "run"]) == 0
+    with open("trainHistoryDict", "rb") as file:
+        assert len(pickle.load(file)["psnr"]) == 2
