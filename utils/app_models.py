@@ -1,0 +1,73 @@
+"""The generators that the page offers, loaded when they are first asked for."""
+
+import json
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+KEPT = 4  # upscalers in memory, each a generator in one precision
+
+
+def find_generators(paths):
+    """{name: path} of generators: each path one, or a folder that holds some. Raises FileNotFoundError, ValueError."""
+    found = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"Received: --model {path}. Expected a folder that is there, e.g. SRWGAN_Gen.")
+        inside = [path] if is_generator(path) else sorted(child for child in path.iterdir() if is_generator(child))
+        if not inside:
+            raise ValueError(f"Received: --model {path}. Expected a generator, or a folder with generators in it.")
+        for generator in inside:
+            generator = generator.resolve()
+            if generator not in found.values():
+                found[unused_name(generator, found)] = generator
+    return found
+
+
+def is_generator(path):
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file() and not (path / "discriminator.keras").is_file()
+    return path.suffix == ".keras"
+
+
+def unused_name(path, names):
+    name, folder = path.stem if path.suffix == ".keras" else path.name, path.parent
+    while name in names:
+        name, folder = f"{folder.name}/{name}", folder.parent
+    return name
+
+
+def stated_scale(path):
+    """What a generator's config says of its scale, without loading it; None where it has none."""
+    try:
+        return json.loads((path / "config.json").read_text())["scale"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Models:
+    """Upscalers by name and precision, the latest few kept in memory."""
+
+    def __init__(self, generators, tile=None):
+        self.generators, self.tile = generators, tile
+        self._upscalers, self._lock = OrderedDict(), threading.Lock()
+
+    def upscaler(self, name, precision):
+        """Raises ValueError for a name that is not offered or a generator that cannot be read."""
+        if name not in self.generators:
+            raise ValueError(f"Received: model {name}. Expected one of {', '.join(self.generators)}.")
+        with self._lock:
+            key = name, precision
+            if key not in self._upscalers:
+                self._upscalers[key] = load_upscaler(self.generators[name], precision, self.tile)
+                while len(self._upscalers) > KEPT:
+                    self._upscalers.popitem(last=False)
+            self._upscalers.move_to_end(key)
+            return self._upscalers[key]
+
+
+def load_upscaler(path, precision, tile):
+    from srwgan.export import load_generator  # starts TensorFlow
+    from srwgan.upscale import Upscaler
+
+    return Upscaler(load_generator(path), precision, tile)
