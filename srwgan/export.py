@@ -192,8 +192,8 @@ A generator of [SRWGAN](../README.md): {config["filters"]} filters, {config["blo
 {config["parameters"]:,} parameters. \
 Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).
 
-- `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `tf.saved_model.load(folder).serve(images)["output"]`
-  needs none of SRWGAN's code.
+- `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `model = tf.saved_model.load(folder)` and then
+  `model.serve(images)["output"]` need none of SRWGAN's code.
 - `generator.keras`: the Keras model in float32, for fine-tuning (`train_SRWGAN.py --init FOLDER`).
 - `config.json`: this card for programs.
 
