@@ -13,7 +13,7 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=32G
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@180
+#SBATCH --signal=B:USR1@180
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=srwgan-%j.out
@@ -25,27 +25,47 @@ python=python3
 
 # One run folder for each job, the same when it comes back from the queue.
 run_dir=runs/slurm-${SLURM_JOB_ID:-local}
+for ((i = 1; i <= $#; i++)); do
+  case ${!i} in
+    --run-dir=*) run_dir=${!i#*=} ;;
+    --run-dir) next=$((i + 1)) && run_dir=${!next:-} ;;
+  esac
+done
 place=(--run-dir "$run_dir")
 [ -f "$run_dir/checkpoints/checkpoint" ] && place=(--resume "$run_dir")
 
 command=("$python" train_SRWGAN.py "${place[@]}" "$@")
-[ -n "${SLURM_JOB_ID:-}" ] && command=(srun --kill-on-bad-exit=1 "${command[@]}")
-echo "${command[@]}"
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+  command=(srun --kill-on-bad-exit=1 "${command[@]}")
+  export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch
+fi
+printf '%q ' "${command[@]}"
+echo
 [ -n "${DRY_RUN:-}" ] && exit 0
 
-# Bash runs a trap only between commands, so the job step runs in the background; srun passes signals on to all tasks.
+# Bash runs a trap only between commands, so the job step runs in the background.
 "${command[@]}" &
 step=$!
-trap 'kill -TERM "$step" 2>/dev/null' TERM
-trap 'kill -INT "$step" 2>/dev/null' INT
+signalled='' time_is_up=''
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+  stop=(scancel --signal=TERM "$SLURM_JOB_ID") # reaches the tasks of the job step; srun itself would kill them
+  trap 'signalled=1' TERM                      # which SLURM sends to the tasks too
+else
+  stop=(kill -TERM "$step")
+  trap 'signalled=1; "${stop[@]}"' TERM
+  trap 'signalled=1; kill -INT "$step"' INT
+fi
+trap 'signalled=1 time_is_up=1; "${stop[@]}"' USR1
+
 wait "$step"
 status=$?
-while kill -0 "$step" 2>/dev/null; do # the wait was cut short by the signal
+while [ -n "$signalled" ]; do # it cut the wait short
+  signalled=''
   wait "$step"
   status=$?
 done
 
-if [ "$status" -eq 143 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+if [ -n "$time_is_up" ] && [ "$status" -eq 143 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
   echo "Back into the queue, to resume from $run_dir"
   scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -5,6 +5,7 @@ python3 train_SRWGAN.py --trainnum 600 --epochs 40 --batchsz 4 --gpweight 16.0 -
 """
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -41,11 +42,26 @@ def train(args):
     if args.jit:  # read when TensorFlow starts; clusters of operations are compiled by XLA, on the CPU too
         os.environ["TF_XLA_FLAGS"] = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
     with quiet_start():
-        from srwgan.strategy import build_strategy, is_chief
+        import tensorflow as tf
+
+        from srwgan.strategy import build_strategy, is_chief, worker_position
 
     strategy = build_strategy(args.strategy)  # first of all, see there
+    workers = worker_position(strategy)[1]
+    if workers > 1 and not (args.run_dir or args.resume):
+        raise ValueError("Received: several workers without --run-dir. Expected a folder that all of them share.")
     chief = is_chief(strategy)
     log.setLevel(logging.INFO if chief else logging.WARNING)
+    try:
+        return train_and_report(args, build(args, strategy, chief))
+    except tf.errors.OpError as error:
+        if workers == 1 or isinstance(error, tf.errors.ResourceExhaustedError):
+            return failed_operation(error)
+        return lost_worker(args, error)
+
+
+def build(args, strategy, chief):
+    """The `Run`, restored where it is to be resumed."""
     if args.download and chief:
         download(args.download, args.datapath)
     photos, held_out = load_photos(args)
@@ -55,18 +71,14 @@ def train(args):
         trainer = build_trainer(args, generator, discriminator, average, stream)
     folder = run_folder(args, chief)
     run = build_run(args, trainer, stream, build_validation(args, held_out), folder, chief)
-    if run.manager.latest_checkpoint:
+    if args.resume:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
-    elif args.resume:
-        raise ValueError(f"Received: --resume {folder}, without a checkpoint. Expected a run that wrote one.")
     log.info("Run folder: %s (%d photographs, %d batches of %d an epoch on %d replica(s), %s)", folder, len(photos),
              run.steps, run.images_per_step(), run.replicas, generator.get_layer("first").dtype_policy.name)
-    return train_and_report(args, run, chief)
+    return run
 
 
-def train_and_report(args, run, chief):
-    import tensorflow as tf
-
+def train_and_report(args, run):
     from srwgan.run import Diverged, Stopped
 
     try:
@@ -74,16 +86,36 @@ def train_and_report(args, run, chief):
     except Stopped as stopped:
         return stopped.exit_status
     except Diverged as diverged:
-        log.error("train_SRWGAN.py: %s", diverged)
-        return 1
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError) as error:
-        log.error("train_SRWGAN.py: another worker is gone (%s). Start all workers again with --resume %s, "
-                  "last checkpoint: %s", type(error).__name__, run.folder, run.manager.latest_checkpoint or "none yet")
-        os._exit(1)  # the normal exit waits for the lost worker
-    if chief:
+        return failed(diverged)
+    if run.chief:
         write_results(args, run)
+    run.meet()
     return 0
+
+
+def failed_operation(error):
+    import tensorflow as tf
+
+    from srwgan.run import one_line
+
+    if not isinstance(error, tf.errors.ResourceExhaustedError):
+        raise error
+    return failed(f"out of memory ({one_line(error)}). Expected a smaller --batchsz or --cropsz, or --accumulate.")
+
+
+def lost_worker(args, error):
+    import tensorflow as tf
+
+    folder = args.resume or args.run_dir
+    checkpoint = tf.train.latest_checkpoint(os.path.join(folder, "checkpoints"))
+    failed(f"another worker is gone ({type(error).__name__}). Start all workers again"
+           + (f" with --resume {folder}, last checkpoint: {checkpoint}" if checkpoint else ", no checkpoint yet"))
+    os._exit(1)  # the normal exit waits for the lost worker
+
+
+def failed(reason):
+    log.error("train_SRWGAN.py: %s", reason)
+    return 1
 
 
 def build_networks(args):
@@ -241,11 +273,17 @@ def run_folder(args, chief):
     """A new folder for this run with its flags in it, or the one to go on with."""
     folder = args.resume or args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
     if not args.resume and chief:
-        if os.path.isdir(folder) and os.listdir(folder):
+        if os.path.isdir(folder) and not never_saved(folder):
             raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
         os.makedirs(folder, exist_ok=True)
         write_flags(args, folder)
     return folder
+
+
+def never_saved(folder):
+    """Whether it is empty, or a run was killed in it before its first checkpoint and may be started again."""
+    ours = {FLAGS_FILE, "history.json", "samples", "tensorboard", "checkpoints", "best"}
+    return set(os.listdir(folder)) <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
 
 
 def write_flags(args, folder):
@@ -291,6 +329,8 @@ def check(args):
                          "Expected a multiple of it.")
     if not (args.advweight or args.rweight or args.cweight):
         raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
+    if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
+        raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
         check_writable(os.path.dirname(os.path.abspath(path)))
 

@@ -1,10 +1,14 @@
 """A training run: epochs over a crop stream, validation, pictures, checkpoints, all in one folder."""
 
+import collections
 import contextlib
+import glob
 import json
 import logging
+import math
 import os
 import pickle
+import shutil
 import signal
 import sys
 import time
@@ -15,7 +19,7 @@ from tqdm import tqdm
 
 from srwgan.dataset import to_pixels, upscale_bicubic
 from srwgan.metrics import psnr
-from srwgan.strategy import is_chief, worker_position
+from srwgan.strategy import is_chief, sum_over_workers, worker_position
 from srwgan.trainer import COUNTS
 
 log = logging.getLogger("srwgan")
@@ -27,6 +31,9 @@ BAR_NAMES = {"reconstruction": "rec", "content": "content", "adversarial": "adv"
              "gradient_penalty": "GP", "critic_norm": "|dD|", "adversarial_norm": "|adv|",
              "reconstruction_norm": "|rec|", "content_norm": "|con|", "bad_steps": "bad"}
 MOST_BAD_STEPS = 10
+HISTORY_FILE = "history.json"
+PARTS = WAITING, STEPS, COMPILING, EPOCH_ENDS = (
+    "waiting for data", "steps", "first steps, compiled", "validation, pictures and checkpoints")
 
 
 class Stopped(Exception):
@@ -51,7 +58,8 @@ class Run:
         visualizer: has `on_epoch_end(epoch)`; None for no pictures.
         warmup_epochs: epochs at the start on the reconstruction loss alone.
         critic_warmup: steps after those on the discriminator alone.
-        steps_per_call: batches that one call of the compiled step takes: less overhead, slower to react.
+        steps_per_call: batches that one call of the compiled step takes: less overhead, slower to react, and the time
+            spent waiting for data is not known.
         tensorboard: whether scalars and pictures are written for TensorBoard too.
     """
 
@@ -62,13 +70,17 @@ class Run:
         self.warmup_epochs, self.critic_warmup, self.steps_per_call = warmup_epochs, critic_warmup, steps_per_call
         self.strategy = trainer.strategy
         self.replicas, self.chief = self.strategy.num_replicas_in_sync, is_chief(self.strategy)
+        self.workers = worker_position(self.strategy)[1]
         self.steps = stream.steps(self.replicas)
         self.progress = tf.Variable(0, dtype=tf.int64, trainable=False)  # batches done
         self.history, self.sums = {}, {}
         self.checkpoint = trainer.checkpoint(progress=self.progress)
         self.manager = tf.train.CheckpointManager(self.checkpoint, os.path.join(folder, "checkpoints"), max_to_keep=3)
-        self.stop_signal = None
-        self.writer = summary_writer(os.path.join(folder, "tensorboard")) if tensorboard else None
+        self.best = tf.train.CheckpointManager(self.checkpoint, os.path.join(folder, "best"), max_to_keep=1)
+        self.stop_signal, self.agreed_signal = None, None  # what this process got, what all workers know of
+        self.compiled = set()  # phases whose step is
+        self.seconds = collections.Counter()  # of the whole run, see `Clock`
+        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard")) if tensorboard else None
         bicubic = upscale_bicubic(validation[0], stream.scale)
         self.psnr_bicubic = self.psnr_of(bicubic)
 
@@ -78,22 +90,37 @@ class Run:
         Raises:
             Stopped: by SIGTERM or SIGINT, after a checkpoint.
             Diverged: ten steps in a row without a finite gradient.
+            OSError: a checkpoint could not be written.
+            ValueError: workers that begin at different steps.
         """
+        self.check_common_start()
         handlers = {number: signal.signal(number, self.ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             while self.progress.numpy() < self.epochs * self.steps:
                 epoch, first_step = divmod(int(self.progress.numpy()), self.steps)
                 self.train_epoch(epoch, first_step)
                 self.end_epoch(epoch)
-                if self.stop_signal:
+                if self.stopping():
                     self.stop()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+        log.info("Time: %s. `python3 -m utils.benchmark --train` tells what a step is made of.",
+                 ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.most_common()))
         return self.history
+
+    def check_common_start(self):
+        mine = int(self.progress.numpy())
+        if sum_over_workers(self.strategy, mine) != mine * self.workers:
+            raise ValueError(f"Received: {mine} batches done at this worker, another number at others. "
+                             f"Expected all workers to share the run folder {self.folder}.")
 
     def ask_to_stop(self, number, frame):
         self.stop_signal = number
+
+    def stopping(self):
+        """The signal to stop for: signals reach workers at different steps, the flag among the metrics at one."""
+        return self.stop_signal if self.workers == 1 else self.agreed_signal
 
     def phase(self, step):
         """What is trained at a step, counted over the whole run."""
@@ -101,10 +128,11 @@ class Run:
         return "warmup" if step < 0 else "critic" if step < self.critic_warmup else "full"
 
     def train_epoch(self, epoch, first_step):
-        batches = iter(self.batches(epoch, first_step))
         bar = tqdm(total=self.steps, initial=first_step, desc=f"Epoch {epoch + 1}/{self.epochs}", unit="batch",
                    disable=None if self.chief else True, dynamic_ncols=True)
         clock, step = Clock(), first_step
+        with clock.measuring(WAITING):
+            batches = iter(self.batches(epoch, first_step))
         with bar:
             while step < self.steps:
                 metrics, done = self.train_some(batches, epoch, step, clock)
@@ -113,13 +141,16 @@ class Run:
                 self.add(metrics, done)
                 bar.update(done)
                 if clock.due() or step == self.steps:
-                    self.show(bar, metrics, (step - first_step) * self.images_per_step() / clock.seconds())
-                if self.agreed_to_stop(metrics) and step < self.steps:
+                    self.show(bar, metrics, clock.images_per_second())
+                self.check_divergence(metrics)
+                self.agreed_signal = int(metrics["stop"]) or None
+                if self.stopping() and step < self.steps:
                     bar.close()
                     self.stop()
-        seconds = clock.seconds()
-        self.sums["images_per_second"] = ((step - first_step) * self.images_per_step() / seconds, 1)
-        self.sums["waiting_share"] = (clock.waited / seconds, 1)
+        self.seconds.update(clock.seconds)
+        self.sums["images_per_second"] = (clock.images_per_second(), 1)
+        if self.steps_per_call == 1:
+            self.sums["waiting_share"] = (clock.waiting_share(), 1)
 
     def train_some(self, batches, epoch, step, clock):
         """One batch, or as many as `steps_per_call` asks for and epoch and phase have left: (metrics, how many)."""
@@ -128,11 +159,18 @@ class Run:
         number = min(self.steps_per_call, self.steps - step)
         while self.phase(start + number - 1) != phase:
             number -= 1
-        if number > 1:
-            return self.trainer.train_batches(batches, tf.constant(number), phase, stop), number
-        with clock.waiting():
-            batch = next(batches)
-        return self.trainer.train_batch(batch, phase, stop), 1
+        batch = None
+        if number == 1:
+            with clock.measuring(WAITING):
+                batch = next(batches)
+        part = STEPS if (phase, number > 1) in self.compiled else COMPILING
+        self.compiled.add((phase, number > 1))
+        with clock.measuring(part, number * self.images_per_step()):
+            if number == 1:
+                metrics = self.trainer.train_batch(batch, phase, stop)
+            else:
+                metrics = self.trainer.train_batches(batches, tf.constant(number), phase, stop)
+            return {name: value.numpy() for name, value in metrics.items()}, number  # which waits for the device
 
     def batches(self, epoch, first_step):
         """This process's batches, one for each of its replicas in a step."""
@@ -142,54 +180,55 @@ class Run:
         return self.strategy.distribute_datasets_from_function(
             lambda context: self.stream.epoch(epoch, first_step, worker, workers, replicas))
 
-    def agreed_to_stop(self, metrics):
-        """Whether any worker was asked to stop: signals reach them at different steps, the sum of flags at one."""
-        if worker_position(self.strategy)[1] > 1:
-            self.stop_signal = int(metrics["stop"].numpy()) or self.stop_signal
-            return bool(metrics["stop"])
-        return bool(self.stop_signal)
-
     def images_per_step(self):
         return self.stream.batch_size * self.replicas
 
     def add(self, metrics, steps):
-        """Sum up the metrics of an epoch on the device, without waiting for them."""
+        """Sum up the metrics of an epoch."""
         for name, value in metrics.items():
             if name in COUNTS:
-                self.sums[name] = (value, 1)
-                continue
-            total, count = self.sums.get(name, (0.0, 0.0))
-            good = tf.math.is_finite(value)  # what an undone step measured is left out
-            self.sums[name] = (total + tf.where(good, value * steps, 0.0), count + tf.where(good, float(steps), 0.0))
+                self.sums[name] = (float(value), 1)
+            elif math.isfinite(value):  # what an undone step measured is left out
+                total, count = self.sums.get(name, (0.0, 0))
+                self.sums[name] = (total + float(value) * steps, count + steps)
 
     def show(self, bar, metrics, rate):
-        values = {name: float(value) for name, value in metrics.items()}
-        if values["bad_in_a_row"] >= MOST_BAD_STEPS:
-            raise Diverged(f"{MOST_BAD_STEPS} steps in a row had a gradient that is not finite. "
-                           f"Last good checkpoint: {self.manager.latest_checkpoint or 'none yet'}.")
-        text = {short: f"{values[name]:.3g}" for name, short in BAR_NAMES.items() if values.get(name)}
+        text = {short: f"{metrics[name]:.3g}" for name, short in BAR_NAMES.items() if metrics.get(name)}
         bar.set_postfix({**text, "img/s": f"{rate:.1f}"}, refresh=False)
+
+    def check_divergence(self, metrics):
+        if metrics["bad_in_a_row"] >= MOST_BAD_STEPS:
+            raise Diverged(f"{MOST_BAD_STEPS} steps in a row had a gradient that is not finite. "
+                           f"Last good checkpoint: {self.latest_checkpoint() or 'none yet'}.")
 
     def end_epoch(self, epoch):
         """Validate, write history, picture and checkpoint."""
-        means = {name: float(total) / max(float(count), 1.0) for name, (total, count) in self.sums.items()}
-        means = {name: value for name, value in means.items() if name not in ("stop", "bad_in_a_row")}
-        self.sums = {}
-        means["psnr"], means["psnr_bicubic"] = self.validate(), self.psnr_bicubic
-        means["gp_weight"] = self.trainer.objective.gpweight
-        means["content_weight"] = self.trainer.objective.cweight
+        clock = Clock()
+        with clock.measuring(EPOCH_ENDS):
+            means = {name: total / max(count, 1) for name, (total, count) in self.sums.items()}
+            means = {name: value for name, value in means.items() if name not in ("stop", "bad_in_a_row")}
+            self.sums = {}
+            means["psnr"], means["psnr_bicubic"] = self.validate(), self.psnr_bicubic
+            means["gp_weight"] = self.trainer.objective.gpweight
+            means["content_weight"] = self.trainer.objective.cweight
+            best = means["psnr"] > max(self.history.get("psnr", ()), default=-math.inf)
+            self.record(epoch, means)
+            picture = self.visualizer.on_epoch_end(epoch) if self.visualizer and self.chief else None
+            if self.writer:
+                self.write_summaries(means, picture)
+            self.save(best)
+        self.seconds.update(clock.seconds)
+        waiting = f", {means['waiting_share']:.1%} of the time waiting for data" if "waiting_share" in means else ""
+        log.info("Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s", epoch + 1,
+                 self.epochs, means["psnr"], self.psnr_bicubic, means["images_per_second"], waiting)
+
+    def record(self, epoch, means):
+        """Put an epoch's means into the history, None where a name has no value in some epoch."""
         for name, value in means.items():
             for known in HISTORY_NAMES.get(name, (name,)):
                 self.history.setdefault(known, [None] * epoch).append(value)
         for values in self.history.values():
             values.extend([None] * (epoch + 1 - len(values)))
-        picture = self.visualizer.on_epoch_end(epoch) if self.visualizer and self.chief else None
-        if self.writer:
-            self.write_summaries(means, picture)
-        log.info("Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s, %.1f%% of it waiting "
-                 "for data", epoch + 1, self.epochs, means["psnr"], self.psnr_bicubic, means["images_per_second"],
-                 100 * means["waiting_share"])
-        self.save()
 
     def write_summaries(self, means, picture):
         step = int(self.progress.numpy())
@@ -209,32 +248,74 @@ class Run:
         pairs = zip(to_pixels(super_res), to_pixels(self.validation[1]), strict=True)
         return float(np.mean([psnr(made, real, self.stream.scale) for made, real in pairs]))
 
-    def save(self):
-        """A checkpoint, and the history up to it; the chief's work."""
+    def save(self, best=False):
+        """A checkpoint, and the history up to it; the chief's work.
+
+        Raises:
+            OSError: it could not be written; the one before is whole.
+        """
         if not self.chief:
             return
-        write_json(os.path.join(self.folder, "history.json"), {"epochs": self.history,
-                                         "partial": {k: (float(v), float(n)) for k, (v, n) in self.sums.items()}})
-        self.manager.save(checkpoint_number=int(self.progress.numpy()))
+        number, before = int(self.progress.numpy()), self.latest_checkpoint()
+        content = {"epochs": self.history, "partial": self.sums, "batches": number, "replicas": self.replicas}
+        try:
+            write_json(os.path.join(self.folder, HISTORY_FILE), content)
+            for manager in [self.manager, self.best] if best else [self.manager]:
+                manager.save(checkpoint_number=number)
+        except (OSError, tf.errors.OpError) as error:
+            self.remove_partial(number)
+            raise OSError(f"No checkpoint could be written to {self.folder} ({one_line(error)}). "
+                          f"Last good checkpoint: {before or 'none yet'}.") from error
+
+    def remove_partial(self, number):
+        for manager in (self.manager, self.best):
+            if manager.latest_checkpoint != f"{manager.directory}/ckpt-{number}":
+                for path in glob.glob(f"{glob.escape(manager.directory)}/ckpt-{number}[._]*"):
+                    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+    def latest_checkpoint(self):
+        """Its path, read anew, since the chief alone writes; None without one."""
+        return tf.train.latest_checkpoint(self.manager.directory)
 
     def restore(self):
-        """Go on from the newest checkpoint of this run's folder; returns how many batches were done."""
-        if not self.manager.latest_checkpoint:
-            raise ValueError(f"Received: --resume {self.folder}, without a checkpoint. Expected a run that wrote one.")
-        self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-        with open(os.path.join(self.folder, "history.json")) as file:
+        """Go on from the newest whole checkpoint of this run's folder; returns how many batches were done.
+
+        Raises:
+            ValueError: no checkpoint, or one of a run on another number of replicas.
+        """
+        checkpoints = self.manager.checkpoints[::-1]
+        if not any(map(self.restored, checkpoints)):
+            what = "without a whole checkpoint" if checkpoints else "without a checkpoint"
+            raise ValueError(f"Received: --resume {self.folder}, {what}. Expected a run that wrote one.")
+        with open(os.path.join(self.folder, HISTORY_FILE)) as file:
             saved = json.load(file)
-        epochs, steps = divmod(int(self.progress.numpy()), self.steps)
-        # The history is written first: after a kill between the two it is one epoch ahead of the checkpoint.
-        self.history = {name: values[:epochs] for name, values in saved["epochs"].items()}
-        self.sums = {name: tuple(value) for name, value in saved["partial"].items()} if steps else {}
-        return int(self.progress.numpy())
+        if saved["replicas"] != self.replicas:
+            raise ValueError(f"Received: --resume {self.folder} on {self.replicas} replica(s), which was started on "
+                             f"{saved['replicas']}. Expected as many, since --batchsz is for each.")
+        done = int(self.progress.numpy())
+        # The history is written first: after a kill between the two it is ahead of the checkpoint.
+        self.history = {name: values[: done // self.steps] for name, values in saved["epochs"].items()}
+        self.sums = {name: tuple(value) for name, value in saved["partial"].items()} if saved["batches"] == done else {}
+        return done
+
+    def restored(self, path):
+        try:
+            self.checkpoint.restore(path).assert_consumed()
+            return True
+        except (tf.errors.OpError, RuntimeError) as error:
+            log.warning("Warning: %s is torn, going on from the checkpoint before it (%s)", path, one_line(error))
+            return False
 
     def stop(self):
         if int(self.progress.numpy()) % self.steps:  # at the end of an epoch one is there
             self.save()
-        log.info("Checkpoint written: %s. Go on with --resume %s", self.manager.latest_checkpoint, self.folder)
-        raise Stopped(self.stop_signal)
+        self.meet()
+        log.info("Checkpoint written: %s. Go on with --resume %s", self.latest_checkpoint(), self.folder)
+        raise Stopped(self.stopping())
+
+    def meet(self):
+        """Wait for all workers: the first to end takes the others' connection, and SLURM ends them."""
+        sum_over_workers(self.strategy, 0)
 
     def write_pickle(self, path):
         """The history as the pickled dict that notebooks of this project read."""
@@ -243,35 +324,39 @@ class Run:
         os.replace(path + ".part", path)
 
 
-def summary_writer(folder):
-    try:
-        import tensorboard  # noqa: F401 (tf.summary needs it, and newer TensorFlow comes without)
-    except ImportError as error:
-        raise ValueError("Received: --tensorboard without the package. Expected: pip install tensorboard") from error
-    return tf.summary.create_file_writer(folder)
-
-
 class Clock:
-    """Time of an epoch, and how much of it was spent waiting for data."""
+    """Seconds spent on each of `PARTS`."""
 
     def __init__(self):
-        self.started, self.shown, self.waited = time.perf_counter(), 0.0, 0.0
+        self.seconds, self.images, self.shown = collections.Counter(), collections.Counter(), time.perf_counter()
 
-    def seconds(self):
-        return time.perf_counter() - self.started
+    @contextlib.contextmanager
+    def measuring(self, part, images=0):
+        start = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - start
+        self.images[part] += images
+
+    def counted(self):
+        """The parts that tell of a run's speed: not the first steps, which are compiled, unless there are no others."""
+        return (WAITING, STEPS) if self.images[STEPS] else (WAITING, COMPILING)
+
+    def images_per_second(self):
+        return sum(self.images[part] for part in self.counted()) / sum(self.seconds[part] for part in self.counted())
+
+    def waiting_share(self):
+        return self.seconds[WAITING] / sum(self.seconds[part] for part in self.counted())
 
     def due(self):
         """Whether half a second went by since it was last said so."""
-        if self.seconds() - self.shown < 0.5:
+        if time.perf_counter() - self.shown < 0.5:
             return False
-        self.shown = self.seconds()
+        self.shown = time.perf_counter()
         return True
 
-    @contextlib.contextmanager
-    def waiting(self):
-        before = time.perf_counter()
-        yield
-        self.waited += time.perf_counter() - before
+
+def one_line(error):
+    return " ".join(str(getattr(error, "message", error)).split())[:200]
 
 
 def write_json(path, content):

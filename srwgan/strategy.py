@@ -1,19 +1,23 @@
 """One device, all devices of a machine, or many machines: a tf.distribute strategy from flags and environment."""
 
 import json
+import logging
 import os
 import re
+import sys
+import threading
 
 import tensorflow as tf
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
+PATIENCE = 600  # seconds that workers wait for each other at the start
 
 
 def build_strategy(name="auto"):
     """The tf.distribute.Strategy for a name of `STRATEGIES`.
 
-    "auto" is "multiworker" where TF_CONFIG or SLURM tell of several tasks, "mirrored" where there are several GPUs,
-    "one" otherwise. Call it before anything else uses TensorFlow: multi-worker training has to come first.
+    "auto" is "multiworker" where TF_CONFIG or a SLURM job step tell of several tasks, "mirrored" where there are
+    several GPUs, "one" otherwise. Call it before anything else uses TensorFlow, as multi-worker training demands.
 
     Raises:
         ValueError: an unknown name, or "multiworker" without a cluster.
@@ -35,11 +39,23 @@ def build_strategy(name="auto"):
 def multi_worker(cluster):
     if not cluster:
         raise ValueError("Received: strategy=multiworker without a cluster. "
-                         "Expected TF_CONFIG, or SLURM's SLURM_NTASKS of 2 or more.")
+                         "Expected TF_CONFIG, or a job step of SLURM (srun) with 2 tasks or more.")
     os.environ["TF_CONFIG"] = json.dumps(cluster)
-    # Without GPUs collectives go over gRPC ("ring"); with them, NCCL.
-    options = tf.distribute.experimental.CommunicationOptions()
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of every collective operation
+    patience = threading.Timer(PATIENCE, give_up, [cluster])
+    patience.daemon = True
+    patience.start()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # returns when all workers are there
+    patience.cancel()
+    return strategy
+
+
+def give_up(cluster):
+    """TensorFlow itself waits an hour, deaf to signals."""
+    workers = cluster["cluster"]["worker"]
+    print(f"Some of the {len(workers)} workers did not start within {PATIENCE // 60} minutes: "
+          f"{', '.join(workers)}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def is_chief(strategy):
@@ -57,17 +73,42 @@ def worker_position(strategy):
     return resolver.task_id, workers, strategy.num_replicas_in_sync // workers
 
 
+def sum_over_workers(strategy, number):
+    """The sum of all workers' numbers, for which it waits for all of them."""
+    _, workers, replicas = worker_position(strategy)
+    if workers == 1:
+        return number
+    mine = strategy.experimental_distribute_values_from_function(lambda context: tf.constant(number, tf.int64) + 0)
+    return int(strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None)) // replicas
+
+
 def cluster_config(environment):
-    """TF_CONFIG as a dict: as given, or built from SLURM's variables; None with a single task."""
+    """TF_CONFIG as a dict: as given, or built from the variables of a SLURM job step; None with a single task.
+
+    Raises:
+        ValueError: TF_CONFIG or the variables do not describe workers.
+    """
     if environment.get("TF_CONFIG"):
-        try:
-            return json.loads(environment["TF_CONFIG"])
-        except ValueError as error:
-            raise ValueError(f"Received: TF_CONFIG={environment['TF_CONFIG']}. Expected JSON.") from error
-    tasks = int(environment.get("SLURM_NTASKS") or 1)
-    if tasks < 2 or "SLURM_PROCID" not in environment:
+        return given_cluster(environment["TF_CONFIG"])
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS") or 1)  # SLURM_NTASKS is there without srun too
+    return slurm_cluster(environment, tasks) if tasks > 1 else None
+
+
+def given_cluster(text):
+    """TF_CONFIG with its chief, where it names one, as the first worker."""
+    try:
+        config = json.loads(text)
+        jobs, task = config["cluster"], config["task"]
+        chiefs, workers = jobs.get("chief", []), jobs.get("worker", [])
+        index = task["index"] + (len(chiefs) if task["type"] == "worker" else 0)
+        if task["type"] not in ("chief", "worker") or not 0 <= index < len(chiefs + workers):
+            raise ValueError(f"task {task}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        example = {"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}
+        raise ValueError(f"Received: TF_CONFIG={text} ({error}). Expected JSON like {json.dumps(example)}.") from error
+    if len(chiefs + workers) < 2:
         return None
-    return slurm_cluster(environment, tasks)
+    return {"cluster": {"worker": chiefs + workers}, "task": {"type": "worker", "index": index}}
 
 
 def slurm_cluster(environment, tasks):
@@ -77,12 +118,11 @@ def slurm_cluster(environment, tasks):
     """
     hosts = expand_node_list(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
     counts = expand_task_counts(environment.get("SLURM_STEP_TASKS_PER_NODE")
-                                or environment.get("SLURM_TASKS_PER_NODE", "1"), len(hosts))
+                                or environment.get("SLURM_TASKS_PER_NODE", "1"))
     base = int(environment.get("SRWGAN_PORT") or 20000 + int(environment.get("SLURM_JOB_ID") or 0) % 20000)
+    if len(hosts) != len(counts) or sum(counts) != tasks:
+        raise ValueError(f"Received: {tasks} SLURM tasks, {counts} on the nodes {hosts}. Expected the same number.")
     workers = [f"{host}:{base + i}" for host, count in zip(hosts, counts, strict=True) for i in range(count)]
-    if len(workers) != tasks:
-        raise ValueError(f"Received: SLURM_NTASKS={tasks} on {len(workers)} places of {hosts}. "
-                         "Expected the same number, and srun's default (block) distribution.")
     return {"cluster": {"worker": workers}, "task": {"type": "worker", "index": int(environment["SLURM_PROCID"])}}
 
 
@@ -103,10 +143,10 @@ def expand_brackets(part):
     return [name for n in numbers for name in expand_brackets(before + n + after)]
 
 
-def expand_task_counts(text, nodes):
+def expand_task_counts(text):
     """SLURM's "2(x3),1" -> [2, 2, 2, 1]."""
     counts = []
     for part in text.split(","):
         count, repeat = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part).groups()
         counts += [int(count)] * int(repeat or 1)
-    return counts[:nodes]
+    return counts
