@@ -47,7 +47,7 @@ class UnpaddedNetwork:
             for layer in generator.layers
             for weight in layer.weights
         }
-        step = math.ceil(self.blocks / 3)  # two maps between blocks: most of the gain for a bounded share of memory
+        step = math.ceil(self.blocks / 4)  # three maps between blocks: more gain little and take memory
         self.cuts = [0, *range(step, self.blocks, step)]
         self.halos = [1] + [2 * (b - a) for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
         self.halos.append(self.halo - sum(self.halos))

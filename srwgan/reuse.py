@@ -81,7 +81,10 @@ class Canvas:
         return max(top - grow, 0), min(bottom, height - grow), max(left - grow, 0), min(right, width - grow)
 
     def run_parts(self, top, bottom, left, right):
-        """Brings each feature map up to date, then the result. Coordinates are those of each part's own output."""
+        """Brings each feature map up to date, then the result. Coordinates are those of each part's own output.
+
+        What comes out of a part as it was before is not followed further.
+        """
         self.maps = [m if isinstance(m, np.ndarray) else np.array(m) for m in self.maps]
         source, before = self.padded, 0
         _, height, width, _ = self.padded.shape
@@ -94,12 +97,29 @@ class Canvas:
                 return array[:, box[0] + offset : box[1] + offset, box[2] + offset : box[3] + offset]
 
             if k < len(self.maps):
-                self.maps[k][:, top:bottom, left:right] = self.compiled.parts[k](window(source))
+                patch = np.asarray(self.compiled.parts[k](window(source)))
                 source, before = self.maps[k], before + halo
+                touched = bounding_box(differs(source[:, top:bottom, left:right], patch).any(axis=(0, 3)))
+                if touched is None:
+                    return
+                source[:, top:bottom, left:right] = patch
+                top, bottom, left, right = np.add(touched, [top, top, left, left])
         first, low_res = window(self.maps[0], before - self.halos[0]), window(self.padded, before)
         patch = self.compiled.tail(window(source), first, low_res)
         scale = self.network.scale
         self.high_res[:, top * scale : bottom * scale, left * scale : right * scale] = patch
+
+
+def differs(a, b):
+    """Where two arrays of one floating-point type differ in their bits, which is faster than comparing bfloat16."""
+    bits = f"u{a.dtype.itemsize}"
+    return a.view(bits) != b.view(bits)
+
+
+def bounding_box(mask):
+    """(top, bottom, left, right) of what is True in mask (H, W), or None."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else None
 
 
 def patch_cost(halos, heights, widths, height, width):
@@ -123,10 +143,10 @@ def changed_rectangles(changed, cost):
 
     cost(heights, widths) takes and gives numbers or arrays of them.
     """
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    if not len(rows):
+    whole = bounding_box(changed)
+    if whole is None:
         return []
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    top, bottom, left, right = whole
     box = changed[top:bottom, left:right]
     unsplit = cost(*map(rounded_up, box.shape))
     row, row_cost = cheapest_cut(box, cost)
