@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -86,7 +85,7 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
     if index is None:
         index = write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file)
     for message in index["passed_over"]:
-        warnings.warn(message, stacklevel=2)
+        log.warning("Warning: %s", message)
     log.info("Cache of decoded photographs: %s (%.0f MB; at most %.1f GB by --cache-limit)",
              pixels_file, index["bytes"] / 1e6, cache_limit / 2**30)
     os.utime(pixels_file)  # the cache used longest ago is the first to go

@@ -1,7 +1,6 @@
 import io
 import logging
 import os
-import warnings
 
 import numpy as np
 import pytest
@@ -105,11 +104,25 @@ def test_a_datapath_that_is_no_folder(tmp_path):
         find_photos(tmp_path / "missing")
 
 
+class Messages(logging.Handler):
+    """Collects what is logged as a warning."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
 def open_quietly(folder, cache, smallest=64, number=100, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        opened = open_photos(find_photos(folder), smallest, number, str(cache), **options)
-    return opened, [str(warning.message) for warning in caught]
+    """The photographs, and the warnings about them."""
+    messages, logger = Messages(), logging.getLogger("srwgan")
+    logger.addHandler(messages)
+    try:
+        return open_photos(find_photos(folder), smallest, number, str(cache), **options), messages.texts
+    finally:
+        logger.removeHandler(messages)
 
 
 def decoding_fails(monkeypatch):
@@ -194,7 +207,7 @@ def test_what_cannot_be_used_is_named_and_passed_over(photo_folder, tmp_path, rg
         assert len(opened) == 6
         for name in ("0.jpg", "1.gif", "2.jpg", "small.png"):
             (message,) = [message for message in messages if str(photo_folder / name) in message]
-            assert message.startswith("Passed over ") and "\n" not in message
+            assert message.startswith("Warning: Passed over ") and "\n" not in message
         assert any("56x40, smaller than the crop of 64" in message for message in messages)
 
 
