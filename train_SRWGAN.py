@@ -218,7 +218,8 @@ def build_trainer(args, generator, discriminator, average, stream):
     return Trainer(generator, discriminator, hyperpixels, objective,
                    build_optimizer(args.glr, total_steps=updates * args.gstep, **rates),
                    build_optimizer(args.dlr, total_steps=updates * args.dstep, **rates),
-                   average, args.dstep, args.gstep, args.ema, args.clip, args.accumulate, policy == "mixed_float16")
+                   average, args.dstep, args.gstep, args.ema, args.clip,
+                   args.scale if args.shift is None else args.shift, args.accumulate, policy == "mixed_float16")
 
 
 def build_run(args, trainer, stream, validation, folder, chief):
@@ -407,6 +408,9 @@ def build_parser():
         help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
     add("--weighting", choices=["fixed", "gradient"], default="fixed",
         help="weights as they are, or on gradients divided by a running mean of their norm")
+    add("--shift", type=number(int, 0), metavar="PIXELS",
+        help="discriminator and hyperpixels see the images from a changing offset below this, against grids in the "
+        "result; 0: none (default: the scale)")
     add("--interpolation", choices=["gaussian", "uniform"], default="gaussian",
         help="penalty at real + e (fake - real), e from N(0, 1) or U(0, 1)")
 

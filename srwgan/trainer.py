@@ -53,18 +53,22 @@ class Trainer:
         dstep, gstep: discriminator and generator steps for each batch.
         ema: decay of the average, reached after some steps.
         clip: global norm that a network's gradient is brought down to; 0 for none.
+        shift: the discriminator and the hyperpixels see the images from an offset below this many pixels, another at
+            every step; 0 for none. Without it their strides stay in phase with the low-resolution lattice, and their
+            uneven gradients draw that lattice into the pictures.
         accumulate: parts that a batch is computed in, one after another: the same step in less memory.
         loss_scaling: whether losses are scaled against underflow, for float16.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
     def __init__(self, generator, discriminator, hyperpixels, objective, generator_optimizer, discriminator_optimizer,
-                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, accumulate=1, loss_scaling=False,
+                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, shift=0, accumulate=1, loss_scaling=False,
                  strategy=None):
         self.generator, self.discriminator, self.average = generator, discriminator, average
         self.hyperpixels, self.objective = hyperpixels, objective
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
-        self.dstep, self.gstep, self.ema, self.clip, self.accumulate = dstep, gstep, ema, clip, accumulate
+        self.dstep, self.gstep, self.ema, self.clip = dstep, gstep, ema, clip
+        self.shift, self.accumulate = shift, accumulate
         self.strategy = strategy or tf.distribute.get_strategy()
         self.loss_scaling = loss_scaling
         generator_optimizer.build(generator.trainable_variables)
@@ -118,7 +122,7 @@ class Trainer:
         return metrics, self.apply(self.discriminator_optimizer, gradients, self.discriminator.trainable_variables)
 
     def discriminator_gradients(self, low_res, high_res, e):
-        fake = self.generator(low_res, training=False)
+        high_res, fake = self.shifted(high_res), self.shifted(self.generator(low_res, training=False))
         with tf.GradientTape() as tape:
             wasserstein = discriminator_loss(self.discriminator(high_res, training=True),
                                              self.discriminator(fake, training=True))
@@ -150,7 +154,7 @@ class Trainer:
 
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, H, W, 3)."""
-        functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(x, training=False)),
+        functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
                      "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction),
                      "content": self.content_loss_to(high_res)}
         losses, gradients = {}, {}
@@ -164,10 +168,20 @@ class Trainer:
 
     def content_loss_to(self, high_res):
         def loss(fake):
-            real_maps = [tf.stop_gradient(maps) for maps in self.hyperpixels(high_res)]
-            return content_loss(real_maps, self.hyperpixels(fake), self.objective.content_norm)
+            real_maps = [tf.stop_gradient(maps) for maps in self.hyperpixels(self.shifted(high_res))]
+            return content_loss(real_maps, self.hyperpixels(self.shifted(fake)), self.objective.content_norm)
 
         return loss
+
+    def shifted(self, images):
+        """The window of (B, H, W, 3) at this step's offset, `shift` pixels smaller each way."""
+        if not self.shift:
+            return images
+        step = self.discriminator_optimizer.iterations + self.generator_optimizer.iterations  # alike on all replicas
+        key = tf.stack([tf.zeros((), tf.int64), tf.cast(step, tf.int64)])
+        top, left = tf.unstack(tf.random.stateless_uniform([2], key, 0, self.shift, tf.int32))
+        height, width = tf.shape(images)[1] - self.shift, tf.shape(images)[2] - self.shift
+        return images[:, top : top + height, left : left + width]
 
     def term_factors(self, norms, phase):
         """What each term's gradient at the fake image is multiplied by."""
