@@ -35,7 +35,6 @@ def serve(args):
     models = Models(find_generators(args.model or default_models()), args.tile)
     with tempfile.TemporaryDirectory(prefix="srwgan-app-", ignore_cleanup_errors=True) as folder:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then too
-        os.environ["GRADIO_TEMP_DIR"] = folder
         try:
             from utils.app_page import Service
         except ImportError as error:
@@ -60,6 +59,7 @@ def launch(service, host="127.0.0.1", port=7860, accounts=None):
     from utils.app_guard import Guard
     from utils.app_page import HERE, build_page, theme
 
+    os.environ["GRADIO_TEMP_DIR"] = str(service.sessions.root)  # Gradio's name for where uploads go
     page = build_page(service)
     page.queue(max_size=None, default_concurrency_limit=None, api_open=False)
     page.launch(
@@ -101,7 +101,7 @@ def default_models():
 
 
 def read_accounts(path):
-    """[(user, password)] of a file with a line "user:password" for each; empty lines and those that start with # do not count."""
+    """[(user, password)] of a file with a line "user:password" for each; empty lines and comments (#) are left out."""
     accounts = []
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it as it is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("GRADIO_HEARTBEAT_INTERVAL", "2")  # seconds until a closed page is noticed
 
 import gradio as gr
 
@@ -82,10 +83,10 @@ def build_page(service):
         inputs = [files, original, model, size, width, height, precision, deband]
         quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         start.click(run, inputs, [status, results, start, cancel], trigger_mode="once", **quiet)
-        cancel.click(cancelling(service), None, None, queue=False, show_progress="hidden", api_visibility="private")
-        size.change(lambda chosen: gr.update(visible=chosen == EXACT_SIZE), size, exact, queue=False, **quiet)
+        cancel.click(cancelling(service), None, None, **quiet)
+        size.change(lambda chosen: gr.update(visible=chosen == EXACT_SIZE), size, exact, **quiet)
         for button, path in zip(sample_buttons, SAMPLES.values(), strict=True):
-            button.click(lambda path=path: [str(HERE.parent / path)], None, files, queue=False, **quiet)
+            button.click(lambda path=path: [str(HERE.parent / path)], None, files, **quiet)
         page.unload(closing(service))
     return page
 
@@ -158,6 +159,7 @@ async def work(service, session, job, files, original, model, precision, options
             source = await asyncio.to_thread(adopt, upload, folder / f"{number}")
             arguments = service, job, model, PRECISIONS[precision], source, folder / "results", options, original
             task = asyncio.wrap_future(service.device.submit(job, one_file, *arguments))
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to ask
             while not task.done():
                 yield app_view.progress(job, service.device.ahead_of(job), source.name, number, len(files))
                 await asyncio.wait([task], timeout=REFRESH)
