@@ -206,8 +206,8 @@ def build_trainer(args, generator, discriminator, average, stream):
     from srwgan.optimizer import build_optimizer
     from srwgan.trainer import Objective, Trainer
 
-    objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.reconstruction,
-                          args.content_norm, args.weighting)
+    objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.latweight,
+                          args.reconstruction, args.content_norm, args.weighting)
     policy = generator.get_layer("first").dtype_policy.name
     hyperpixels = None
     if args.cweight and args.warmup_epochs < args.epochs:
@@ -403,6 +403,7 @@ def build_parser():
     add("--cweight", type=weight, default=1e-3, help="weight of the content loss; 0 needs no pretrained classifier")
     add("--advweight", type=weight, default=1.0, help="weight of the adversarial loss")
     add("--rweight", type=weight, default=1.0, help="weight of the reconstruction loss")
+    add("--latweight", type=weight, default=0.0, help="weight of the lattice loss, against grids in the result")
     add("--reconstruction", choices=["mse", "l1"], default="mse", help="form of the reconstruction loss")
     add("--content-norm", choices=["energy", "unit"], default="energy",
         help="feature maps divided by their mean square, or pixels' feature vectors of unit length")

@@ -40,6 +40,16 @@ def reconstruction_loss(real, fake, kind="mse"):
     return mean_per_sample(tf.square(difference) if kind == "mse" else tf.abs(difference))
 
 
+def lattice_loss(real, fake, scale, window=8):
+    """Mean squared difference of the local means of each sub-pixel phase, over windows of low-resolution pixels.
+
+    A content loss rewards detail wherever it is, and the cheapest detail is the pattern of the `scale` x `scale`
+    phases of pixel shuffle itself, a regular grid. Its local means differ from phase to phase, a photograph's do not.
+    """
+    phases = tf.nn.space_to_depth(tf.cast(fake, "float32") - tf.cast(real, "float32"), scale)
+    return mean_per_sample(tf.square(tf.nn.avg_pool2d(phases, window, window // 2, "VALID")))
+
+
 def content_loss(real_maps, fake_maps, norm="energy"):
     """Mean over the layers of the squared difference between hyperpixels.
 

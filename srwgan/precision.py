@@ -28,7 +28,7 @@ def choose_policy(precision="auto"):
 
 @functools.cache
 def has_fast_bfloat16():
-    """Whether the GPUs (compute capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16."""
+    """Whether the GPUs (capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]

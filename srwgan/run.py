@@ -25,7 +25,8 @@ from srwgan.trainer import COUNTS
 log = logging.getLogger("srwgan")
 
 # Names in the history that users' notebooks read (one misspelled since the first version, kept beside the right one).
-HISTORY_NAMES = {"adversarial": ("g_loss",), "reconstruction": ("reconstruction_loss",), "content": ("content_loss",),
+HISTORY_NAMES = {"adversarial": ("g_loss",), "reconstruction": ("reconstruction_loss",),
+                 "content": ("content_loss",), "lattice": ("lattice_loss",),
                  "gradient_penalty": ("gradient_penalty", "gradient_penaty")}
 BAR_NAMES = {"reconstruction": "rec", "content": "content", "adversarial": "adv", "d_loss": "D", "wasserstein": "W",
              "gradient_penalty": "GP", "critic_norm": "|dD|", "adversarial_norm": "|adv|",
@@ -302,7 +303,7 @@ class Run:
         try:
             self.checkpoint.restore(path).assert_consumed()
             return True
-        except (tf.errors.OpError, RuntimeError) as error:
+        except (tf.errors.OpError, RuntimeError, IndexError) as error:  # by what is torn, and where
             log.warning("Warning: %s is torn, going on from the checkpoint before it (%s)", path, one_line(error))
             return False
 

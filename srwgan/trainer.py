@@ -12,10 +12,11 @@ from srwgan.losses import (
     content_loss,
     discriminator_loss,
     gradient_penalty,
+    lattice_loss,
     reconstruction_loss,
 )
 
-TERMS = ("adversarial", "reconstruction", "content")
+TERMS = ("adversarial", "reconstruction", "content", "lattice")
 COUNTS = ("stop", "bad_steps", "bad_in_a_row")  # metrics that are not means
 PHASES = ("warmup", "critic", "full")  # reconstruction alone; discriminator alone; both networks, all losses
 
@@ -28,6 +29,7 @@ class Objective:
     cweight: float = 1e-3
     advweight: float = 1.0
     rweight: float = 1.0
+    latweight: float = 0.0
     reconstruction: str = "mse"  # or "l1"
     content_norm: str = "energy"  # or "unit"
     weighting: str = "fixed"  # or "gradient": each term's gradient is divided by a running mean of its norm first
@@ -35,7 +37,8 @@ class Objective:
     def weights(self, phase):
         if phase == "warmup":
             return {"reconstruction": self.rweight or 1.0}
-        weights = {"adversarial": self.advweight, "reconstruction": self.rweight, "content": self.cweight}
+        weights = {"adversarial": self.advweight, "reconstruction": self.rweight, "content": self.cweight,
+                   "lattice": self.latweight}
         return {term: weight for term, weight in weights.items() if weight}
 
 
@@ -156,7 +159,8 @@ class Trainer:
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, H, W, 3)."""
         functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
                      "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction),
-                     "content": self.content_loss_to(high_res)}
+                     "content": self.content_loss_to(high_res),
+                     "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale)}
         losses, gradients = {}, {}
         for term in self.objective.weights(phase):
             with tf.GradientTape() as tape:

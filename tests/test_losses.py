@@ -115,3 +115,15 @@ def test_values_are_per_sample_and_float32_in_half_precision():
     np.testing.assert_allclose(single, whole[1:2], rtol=1e-5)
     assert losses.adversarial_loss(tf.zeros((2, 1), tf.bfloat16)).dtype == tf.float32
     assert losses.reconstruction_loss(tf.zeros((2, 4, 4, 3)), tf.zeros((2, 4, 4, 3), tf.float16)).dtype == tf.float32
+
+
+def test_lattice_loss_sees_a_regular_grid_and_no_other_texture():
+    random = np.random.default_rng(0)
+    real = tf.constant(random.uniform(-1, 1, (2, 64, 64, 3)), tf.float32)
+    grid = np.zeros((64, 64, 1), np.float32)
+    grid[::4, ::4] = 0.1
+    noise = random.normal(0, 0.1 / 4, (2, 64, 64, 3)).astype(np.float32)  # as strong as the grid
+    seen = losses.lattice_loss(real, real + grid, 4)
+    np.testing.assert_allclose(seen, [0.1**2 / 16] * 2, rtol=1e-4)  # one phase of sixteen is off by 0.1
+    assert np.all(losses.lattice_loss(real, real + noise, 4) < seen / 20)
+    np.testing.assert_allclose(losses.lattice_loss(real, real, 4), 0)

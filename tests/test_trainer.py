@@ -10,7 +10,7 @@ import tensorflow as tf
 from srwgan.dataset import downscale, to_pixels, to_range, upscale_bicubic
 from srwgan.discriminator import Discriminator
 from srwgan.generator import Generator, with_precision
-from srwgan.losses import content_loss
+from srwgan.losses import content_loss, lattice_loss
 from srwgan.metrics import psnr
 from srwgan.optimizer import GuardedAdam, build_optimizer
 from srwgan.trainer import TERMS, Objective, Trainer
@@ -411,3 +411,28 @@ def test_overfitting_one_photograph_beats_bicubic(make_photo):
     made, bicubic = trainer.average(low_res), upscale_bicubic(low_res, 2)
     ours, theirs = (psnr(to_pixels(x)[0], crop[0], shave=2) for x in (made, bicubic))
     assert ours > theirs + 1
+
+
+def test_the_shift_changes_at_every_step_and_covers_all_offsets(eagerly):
+    trainer = build(shift=3)
+    rows, columns = np.meshgrid(np.arange(16.0), np.arange(16.0), indexing="ij")
+    images = tf.constant(np.stack([rows, columns, rows], -1)[None], tf.float32)
+    offsets = []
+    for step in range(60):
+        trainer.generator_optimizer.iterations.assign(step)
+        window = trainer.shifted(images)
+        assert window.shape == (1, 13, 13, 3)
+        np.testing.assert_array_equal(window, trainer.shifted(images))  # real and generated alike
+        offsets.append(tuple(np.int32(window[0, 0, 0, :2])))
+    assert set(offsets) == {(y, x) for y in range(3) for x in range(3)}
+    assert build().shifted(images) is images
+
+
+def test_the_lattice_term_takes_part_by_its_weight(eagerly):
+    low_res, high_res, e = batch()
+    trainer = build(Objective(cweight=0, advweight=0, rweight=0, latweight=2.0))
+    metrics = trainer.train_batch((low_res, high_res, e), "full")
+    generator, _ = networks()
+    sgd(generator, lambda: 2 * tf.reduce_mean(lattice_loss(high_res, generator(low_res), 2)))
+    assert_weights(trainer.generator, generator.get_weights())
+    assert metrics["lattice"] > 0 and "reconstruction" not in metrics
