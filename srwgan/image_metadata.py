@@ -1,6 +1,8 @@
 """What travels with a picture's pixels: EXIF, resolution, ICC profile."""
 
+import threading
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -23,11 +25,21 @@ LAYOUT_TAGS = set(range(254, 348)) - DESCRIPTIVE_TAGS | set(range(512, 533)) | {
 PIXEL_SIZE_TAGS = (0xA002, 0xA003)
 
 
+WARNINGS = threading.RLock()
+
+
+@contextmanager
+def silent_warnings():
+    """No warnings of Pillow's, e.g. on odd EXIF entries; Python's filters are the process's: one thread at a time."""
+    with WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def take_exif(image, path, notes):
     """(orientation 1..8, the EXIF block with orientation 1 or None)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silent_warnings():
             exif = image.getexif()
             orientation = exif.get(ExifTags.Base.Orientation, 1)
             for tag in LAYOUT_TAGS & set(exif):

@@ -2,7 +2,6 @@
 
 import io
 import threading
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 from srwgan.disk import check_file, read_unchanged, written_whole
 from srwgan.image_decoding import ReadError, decode, decode_deep, deep_png, deep_tiff
 from srwgan.image_encoding import ENCODERS
-from srwgan.image_metadata import UPRIGHT, profile_matches, take_dpi, take_exif
+from srwgan.image_metadata import UPRIGHT, profile_matches, silent_warnings, take_dpi, take_exif
 
 MAX_PIXELS = 250_000_000  # in a source; at 4x its result takes 12 GB
 
@@ -202,8 +201,7 @@ def open_image(file, path, max_pixels):
     with OPENING:  # Pillow's own limit is a module's global, and too low for a 200 megapixel camera
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # e.g. on odd EXIF entries
+            with silent_warnings():
                 image = Image.open(file)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
