@@ -148,8 +148,8 @@ def start(photo_folder, tmp_path):
 
     def start(*flags):
         with open(tmp_path / "log", "w") as log:
-            processes.append(subprocess.Popen([sys.executable, os.path.join(ROOT, "train_SRWGAN.py"), *flags], stderr=log,
-                                              stdout=log, cwd=tmp_path, env=environment))
+            processes.append(subprocess.Popen([sys.executable, os.path.join(ROOT, "train_SRWGAN.py"), *flags],
+                                              stderr=log, stdout=log, cwd=tmp_path, env=environment))
         return processes[-1]
 
     yield start
