@@ -4,12 +4,14 @@ import os
 import shutil
 import threading
 import zipfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from srwgan.gifs import GifWriter
+from srwgan.videos import VideoReader, VideoWriter
 from utils.app_jobs import CancelledError, Device, Sessions
 from utils.app_limits import Limits
 from utils.app_models import Models
@@ -369,3 +371,50 @@ def test_the_samples_are_a_click_away_and_the_exact_size_is_asked_for(new_page):
     page.get_by_label("Size of the result").click()
     page.get_by_role("option", name="Exact").click()
     page.get_by_label("Width").wait_for()
+
+
+def test_a_video_plays_beside_its_result(new_page, generator_path, tmp_path):
+    source = tmp_path / "clip.mp4"
+    with VideoWriter(source, (48, 32), frame_rate=25) as writer:
+        for i in range(5):
+            writer.write(np.full((32, 48, 3), 40 * i, np.uint8), Fraction(i, 25), Fraction(1, 25))
+    page = new_page()
+    upscale(page, source)
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    got = download(page, "a.sr-primary", tmp_path)
+    command_line(generator_path, tmp_path / "expected", source)
+    with VideoReader(got) as ours, VideoReader(tmp_path / "expected" / "clip_SR.mp4") as expected:
+        for (pixels, time), (other, other_time) in zip(ours, expected, strict=True):
+            assert time == other_time
+            np.testing.assert_array_equal(pixels, other)
+
+
+def test_a_password_opens_the_page(service, browser, picture, tmp_path):
+    from utils.app import launch
+    from utils.app_page import Service
+
+    sessions = Sessions(tmp_path)
+    guarded = launch(
+        Service(service.models, service.limits, service.device, sessions), port=None, accounts=[("ann", "secret")]
+    )
+    context = browser.new_context()
+    page = context.new_page()
+    for password, expected in (("wrong", "text=Incorrect"), ("secret", "#start")):
+        page.goto(guarded.local_url)
+        page.locator("input[type=text]").fill("ann")
+        page.locator("input[type=password]").fill(password)
+        page.get_by_role("button", name="Login").click()
+        page.wait_for_selector(expected)
+    upscale(page, picture)
+    context.close()
+    guarded.close(verbose=False)
+    sessions.close_all()
+
+
+def test_a_file_too_large_to_upload_is_refused(new_page, service, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(b"x" * (service.limits.bytes + 1))
+    page = new_page()
+    page.set_input_files("#files input[type=file]", str(path))
+    page.wait_for_selector("text=exceed the maximum allowed size")
+    assert not list(service.sessions.root.rglob("large.png"))

@@ -44,7 +44,7 @@ class Limits:
         path = Path(path)
         size = path.stat().st_size
         if size > self.bytes:
-            raise ValueError(f"{path}: {size / 2**20:.1f} MB. Expected at most {self.bytes / 2**20:g} MB.")
+            raise ValueError(f"{path}: {size / 2**20:.1f} MB. Expected at most {self.bytes / 2**20:.3g} MB.")
         kind = kind_of(path)
         return kind, {"image": self.check_image, "gif": self.check_gif, "video": self.check_video}[kind](path)
 

@@ -103,7 +103,7 @@ def model_choices(service):
 
 def limits_text(limits):
     return (
-        f"Up to {limits.bytes / 2**20:g} MB and {limits.pixels / 1e6:g} megapixels a file, "
+        f"Up to {limits.bytes / 2**20:.3g} MB and {limits.pixels / 1e6:g} megapixels a file, "
         f"{limits.frames:,} frames, {limits.seconds:g} seconds, {limits.files} files."
     )
 
