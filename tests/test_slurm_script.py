@@ -62,7 +62,7 @@ def script(tmp_path):
         variables |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **environment}
         running.append(subprocess.Popen(["bash", str(tmp_path / "srwgan_train.sh"), *arguments], cwd=tmp_path,
                                         env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        start_new_session=True))
+                                        start_new_session=True, preexec_fn=as_from_a_terminal))
         return running[-1]
 
     yield start
@@ -71,6 +71,11 @@ def script(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def as_from_a_terminal():
+    """A shell's background job starts with SIGINT ignored, and Bash traps no signal that was ignored at its start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def calls(tmp_path):

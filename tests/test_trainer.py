@@ -15,7 +15,7 @@ from srwgan.metrics import psnr
 from srwgan.optimizer import GuardedAdam, build_optimizer
 from srwgan.trainer import TERMS, Objective, Trainer
 
-WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0)
+WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 
 
 def hyperpixels(images):
@@ -122,7 +122,8 @@ def hand_losses(generator, discriminator, low_res, high_res):
     fake = generator(low_res)
     return fake, {"adversarial": -tf.reduce_mean(discriminator(fake)),
                   "reconstruction": tf.reduce_mean((fake - high_res) ** 2),
-                  "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake)))}
+                  "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake))),
+                  "lattice": tf.reduce_mean(lattice_loss(high_res, fake, 2))}
 
 
 def test_a_full_step_trains_the_critic_then_the_generator_against_it(eagerly):
@@ -162,7 +163,7 @@ def gradient_norms(generator, discriminator, low_res, high_res):
 
 
 def test_gradient_weighting_divides_by_a_running_mean_of_the_norms(eagerly):
-    objective = Objective(5.0, 0.3, 0.7, 2.0, weighting="gradient")
+    objective = Objective(5.0, 0.3, 0.7, 2.0, 0.4, weighting="gradient")
     trainer = build(objective, rate=1e-3)
     generator, discriminator = networks()
     running = {}
