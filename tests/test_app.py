@@ -125,7 +125,8 @@ def test_limits_are_checked_before_decoding(tmp_path):
     """A PNG that promises a gigapixel and holds nothing."""
     path = tmp_path / "bomb.png"
     header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)))
+    header += struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + b"\0\0\0\0IDAT5\xaf\x06\x1e")
     with pytest.raises(ValueError, match="30000x30000 pixels. Expected at most 16,000,000"):
         Limits().check(path)
 

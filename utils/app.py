@@ -32,7 +32,7 @@ def main(argv=None):
 def serve(args):
     limits = Limits(int(args.max_megabytes * 2**20), args.max_pixels, args.max_frames, args.max_seconds, args.max_files)
     accounts = read_accounts(args.auth) if args.auth else None
-    models = Models(find_generators(args.model or default_models()), args.tile)
+    models = Models(find_generators(args.model or default_models()))
     with tempfile.TemporaryDirectory(prefix="srwgan-app-", ignore_cleanup_errors=True) as folder:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then too
         try:
@@ -128,7 +128,6 @@ def build_parser():
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves the network, too: then consider --auth")
     parser.add_argument("--port", type=positive, default=7860)
     parser.add_argument("--auth", metavar="FILE", help="ask for a user and password, those of its lines user:password")
-    parser.add_argument("--tile", type=positive, metavar="N", help="largest side of a tile, in source pixels")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-megabytes", type=float, default=Limits.bytes / 2**20, metavar="N", help="of a file")
     limits.add_argument("--max-pixels", type=positive, default=Limits.pixels, metavar="N", help="of a picture or frame")

@@ -48,8 +48,8 @@ def stated_scale(path):
 class Models:
     """Upscalers by name and precision, the latest few kept in memory."""
 
-    def __init__(self, generators, tile=None):
-        self.generators, self.tile = generators, tile
+    def __init__(self, generators):
+        self.generators = generators
         self._upscalers, self._lock = OrderedDict(), threading.Lock()
 
     def upscaler(self, name, precision):
@@ -59,15 +59,15 @@ class Models:
         with self._lock:
             key = name, precision
             if key not in self._upscalers:
-                self._upscalers[key] = load_upscaler(self.generators[name], precision, self.tile)
+                self._upscalers[key] = load_upscaler(self.generators[name], precision)
                 while len(self._upscalers) > KEPT:
                     self._upscalers.popitem(last=False)
             self._upscalers.move_to_end(key)
             return self._upscalers[key]
 
 
-def load_upscaler(path, precision, tile):
+def load_upscaler(path, precision):
     from srwgan.export import load_generator  # starts TensorFlow
     from srwgan.upscale import Upscaler
 
-    return Upscaler(load_generator(path), precision, tile)
+    return Upscaler(load_generator(path), precision)

@@ -22,6 +22,7 @@ SHOWN_BY_BROWSERS = ("PNG", "JPEG", "WEBP", "BMP", "AVIF")
 MOST_SHOWN_PIXELS = 40_000_000  # of a picture on the page; phones show no more
 PANEL = 1920, 2160  # largest half of a preview: common video decoders take 4096 x 2304
 GAP = 4
+PICTURE_TILE = 192  # the same pixels as any, and a cancelled job ends sooner
 THUMBNAIL = 160, 160
 LARGEST_ERROR = 64  # in 1/255, the error map's brightest colour
 
@@ -69,6 +70,7 @@ def make_result(job, limits, upscaler, model, source, folder, options, original=
         raise ValueError(f"{source}: an original can be compared with an image, not with a {kind}.")
     if original and limits.check(original)[0] != "image":
         raise ValueError(f"{original}: not an image. Expected the original of {source.name} in high resolution.")
+    upscaler.tile = PICTURE_TILE if kind == "image" else None
     target, notes = plan_target(source, folder, upscaler.scale, options)
     target = unused(target)
 

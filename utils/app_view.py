@@ -17,7 +17,8 @@ def file_url(path):
 
 
 def message(text, kind="info"):
-    return f'<p class="sr-message sr-{kind}" role="{"alert" if kind == "error" else "status"}">{escape(text)}</p>'
+    role = "alert" if kind == "error" else "status"
+    return f'<p class="sr-note sr-message sr-{kind}" role="{role}">{escape(text)}</p>'
 
 
 def messages(lines, kind="info"):
@@ -38,7 +39,7 @@ def progress(job, ahead, name, number, count):
 def bar(text, name, done=None, total=None):
     value = f' value="{done}" max="{total}"' if total else ""
     return (
-        f'<div class="sr-progress"><div><span>{escape(text)}</span><span class="sr-file">{name}</span></div>'
+        f'<div class="sr-note sr-progress"><div><span>{escape(text)}</span><span class="sr-file">{name}</span></div>'
         f'<progress{value} aria-label="{escape(text)}"></progress></div>'
     )
 
