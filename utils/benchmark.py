@@ -6,6 +6,11 @@
   memory     peak resident memory, child processes included, for a short and a long GIF
   startup    seconds until a command line is there, and until a first small picture is done
 
+with --train:
+  steps      seconds and GFLOP/s of generator, discriminator, penalty, content loss, a whole step (4 crops of 256)
+  data       images a second on photographs against one batch again and again, and the time spent waiting for data
+  workers    one process against two with half the batch each
+
 What is compared was measured in turns, in one run; the figures are medians. Nothing else should be running.
 """
 
@@ -18,6 +23,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from utils.benchmark_train import measure_data, measure_steps, measure_workers
 from utils.upscaling_benchmark import measure_animation, measure_compute, measure_memory, measure_startup
 
 SECTIONS = {  # name -> function (options) -> (figures for JSON, lines to print, [(target's name, value, least, most)])
@@ -26,6 +32,7 @@ SECTIONS = {  # name -> function (options) -> (figures for JSON, lines to print,
     "memory": measure_memory,
     "startup": measure_startup,
 }
+TRAINING = {"steps": measure_steps, "data": measure_data, "workers": measure_workers}
 
 
 def main(arguments=None):
@@ -35,7 +42,7 @@ def main(arguments=None):
     try:
         for name in options.sections:
             print(f"\n{name}")
-            figures[name], lines, reached = SECTIONS[name](options)
+            figures[name], lines, reached = {**SECTIONS, **TRAINING}[name](options)
             print("\n".join(f"  {line}" for line in lines), flush=True)
             targets += reached
         figures["targets"] = [target_figures(*target) for target in targets]
@@ -56,14 +63,16 @@ def parse_arguments(arguments):
         prog="python3 -m utils.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; by default all")
+    parser.add_argument("--train", action="store_true", help=f"measure the training: {', '.join(TRAINING)}")
     parser.add_argument("--model", default="SRWGAN_Gen", help="exported generator; without one, an untrained one runs")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, shorter clips, fewer repeats")
     parser.add_argument("--json", metavar="FILE", help="also write all figures there")
     options = parser.parse_args(arguments)
+    known = TRAINING if options.train else SECTIONS
     for name in options.sections:
-        if name not in SECTIONS:
-            parser.error(f"Received: {name}. Expected of {', '.join(SECTIONS)}.")
-    options.sections = options.sections or list(SECTIONS)
+        if name not in known:
+            parser.error(f"Received: {name}. Expected of {', '.join(known)}.")
+    options.sections = options.sections or list(known)
     return options
 
 
