@@ -389,10 +389,11 @@ def test_a_video_plays_beside_its_result(new_page, generator_path, tmp_path):
             np.testing.assert_array_equal(pixels, other)
 
 
-def test_a_password_opens_the_page(service, browser, picture, tmp_path):
+def test_a_password_opens_the_page(service, browser, picture, tmp_path, monkeypatch):
     from utils.app import launch
     from utils.app_page import Service
 
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # which the other server needs restored afterwards
     sessions = Sessions(tmp_path)
     guarded = launch(
         Service(service.models, service.limits, service.device, sessions), port=None, accounts=[("ann", "secret")]

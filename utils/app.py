@@ -68,7 +68,7 @@ def launch(service, host="127.0.0.1", port=7860, accounts=None):
         auth=accounts,
         prevent_thread_lock=True,
         quiet=True,
-        show_error=True,
+        show_error=False,  # Gradio's own name paths
         share=False,
         footer_links=[],
         run_history=False,
