@@ -88,7 +88,7 @@ class SpaceToDepth(layers.Layer):
         self.factor = factor
 
     def call(self, x):
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
+        height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))  # XLA asks for constants
         x = tf.pad(x, [[0, 0], [0, -height % self.factor], [0, -width % self.factor], [0, 0]])
         return tf.nn.space_to_depth(x, self.factor)
 

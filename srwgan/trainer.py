@@ -184,8 +184,8 @@ class Trainer:
         step = self.discriminator_optimizer.iterations + self.generator_optimizer.iterations  # alike on all replicas
         key = tf.stack([tf.zeros((), tf.int64), tf.cast(step, tf.int64)])
         top, left = tf.unstack(tf.random.stateless_uniform([2], key, 0, self.shift, tf.int32))
-        height, width = tf.shape(images)[1] - self.shift, tf.shape(images)[2] - self.shift
-        return images[:, top : top + height, left : left + width]
+        rolled = tf.roll(images, [-top, -left], [1, 2])  # a slice at a changing place would be compiled anew by XLA
+        return rolled[:, : images.shape[1] - self.shift, : images.shape[2] - self.shift]
 
     def term_factors(self, norms, phase):
         """What each term's gradient at the fake image is multiplied by."""
