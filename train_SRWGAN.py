@@ -276,7 +276,11 @@ def run_folder(args, chief):
     if not args.resume and chief:
         if os.path.isdir(folder) and not never_saved(folder):
             raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"Received: --run-dir {folder}, which cannot be made ({error.strerror}). "
+                             "Expected a folder that can be written.") from error
         write_flags(args, folder)
     return folder
 
