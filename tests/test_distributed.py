@@ -118,54 +118,64 @@ def flat(arrays):
 
 @pytest.fixture
 def training(start, photo_folder, tmp_path):
-    """(flags) -> two workers of train_SRWGAN.py in a run folder that they share: two epochs of 120 batches."""
+    """(flags) -> two workers of train_SRWGAN.py in a run folder that they share: three epochs of 60 batches."""
     flags = ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--trainnum", "5", "--validnum", "1",
              "--cropsz", "32", "--batchsz", "1", "--filters", "4", "--blocks", "1", "--dfilters", "4", "--cweight", "0",
-             "--precision", "float32", "--crops-per-photo", "48"]
+             "--precision", "float32", "--crops-per-photo", "24", "--epochs", "3", "--run-dir", "run"]
 
     def training(*more):
-        command = [os.path.join(ROOT, "train_SRWGAN.py"), *(more or [*flags, "--run-dir", "run"])]
+        command = [os.path.join(ROOT, "train_SRWGAN.py"), *(more or flags)]
         return start([command, command])
 
     return training
 
 
-def wait_for_an_epoch(tmp_path, processes):
-    while not tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints"):
-        for i, process in enumerate(processes):
-            if process.poll() is not None:
-                pytest.fail(log_of(tmp_path, i)[-3000:])
+def last_checkpoint(tmp_path):
+    path = tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints")
+    return int(path.split("-")[-1]) if path else 0
 
 
-def test_a_signal_to_one_worker_stops_both_at_the_same_step_and_they_resume(training, tmp_path):
+def wait_for_checkpoint(tmp_path, number, workers):
+    while last_checkpoint(tmp_path) < number:
+        for i, worker in enumerate(workers):
+            assert worker.poll() is None, log_of(tmp_path, i)[-3000:]
+
+
+def assert_says_that_the_other_is_gone(log):
+    """In two minutes, its last line; where the checkpoint is, too."""
+    line = log.splitlines()[-1]
+    assert line.startswith("train_SRWGAN.py: another worker is gone (")
+    assert "Start all workers again with --resume run, last checkpoint: run/checkpoints/ckpt-" in line
+
+
+def test_two_workers_stop_together_lose_one_and_resume(training, tmp_path):
     workers = training()
-    wait_for_an_epoch(tmp_path, workers)
-    workers[1].send_signal(signal.SIGTERM)
+    wait_for_checkpoint(tmp_path, 60, workers)
+    workers[1].send_signal(signal.SIGTERM)  # to one of them
     assert [worker.wait() for worker in workers] == [143, 143]
-    assert "240" not in (tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints"))
-    assert "Checkpoint written: run/checkpoints/ckpt-" in log_of(tmp_path, 0)
-    assert "batches of 2 an epoch on 2 replica(s)" in log_of(tmp_path, 0)
+    stopped_at = last_checkpoint(tmp_path)
+    assert f"Checkpoint written: run/checkpoints/ckpt-{stopped_at}. Go on with --resume run" in log_of(tmp_path, 0)
+    assert "60 batches of 2 an epoch on 2 replica(s)" in log_of(tmp_path, 0)
+
+    workers = training("--resume", "run")
+    wait_for_checkpoint(tmp_path, 120, workers)
+    assert f"Going on after {stopped_at} of 180 batches" in log_of(tmp_path, 0)
+    workers[1].kill()  # kill -9
+    assert workers[0].wait(timeout=120) == 1
+    assert_says_that_the_other_is_gone(log_of(tmp_path, 0))
 
     workers = training("--resume", "run")
     assert [worker.wait() for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
-    assert "of 240 batches" in log_of(tmp_path, 0) and "Results: run" in log_of(tmp_path, 0)
-    assert len(json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]["psnr"]) == 2
+    assert "Going on after 120 of 180 batches" in log_of(tmp_path, 0) and "Results: run" in log_of(tmp_path, 0)
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]["psnr"]) == 3
 
 
-@pytest.mark.parametrize(("number", "lost"), [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
-def test_a_lost_worker_ends_the_other_in_two_minutes_and_they_resume(training, tmp_path, number, lost):
+def test_a_chief_that_does_not_move_ends_the_others(training, tmp_path):
     workers = training()
-    wait_for_an_epoch(tmp_path, workers)
-    workers[lost].send_signal(number)
-    assert workers[1 - lost].wait(timeout=120) == 1
-    last = log_of(tmp_path, 1 - lost).splitlines()[-1]
-    assert last.startswith("train_SRWGAN.py: another worker is gone (")
-    assert "Start all workers again with --resume run, last checkpoint: run/checkpoints/ckpt-120" in last
-    workers[lost].kill()
-
-    workers = training("--resume", "run")
-    assert [worker.wait() for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
-    assert "Going on after 120 of 240 batches" in log_of(tmp_path, 0)
+    wait_for_checkpoint(tmp_path, 60, workers)
+    workers[0].send_signal(signal.SIGSTOP)
+    assert workers[1].wait(timeout=120) == 1
+    assert_says_that_the_other_is_gone(log_of(tmp_path, 1))
 
 
 def test_workers_need_a_folder_that_they_share(start, tmp_path):
