@@ -67,17 +67,16 @@ class CropStream:
         keys = tf.stack([tf.cast(self.seed, tf.int64) * 1_000_003 + epoch, sample])
         place = tf.random.stateless_uniform([2], keys)
         turn = tf.random.stateless_uniform([], keys + [1 << 40, 0], 0, 8, tf.int32)
-        crop = tf.numpy_function(self.cut, [photo, place], tf.uint8)
-        crop = tf.ensure_shape(crop, (self.crop, self.crop, 3))
-        crop = tf.image.rot90(tf.cond(turn > 3, lambda: crop[:, ::-1], lambda: crop), turn)
+        crop = tf.numpy_function(self.cut, [photo, place, turn], tf.uint8)
         draw = tf.random.stateless_normal if self.interpolation == "gaussian" else tf.random.stateless_uniform
         return tf.ensure_shape(crop, (self.crop, self.crop, 3)), draw([self.draws], keys + [2 << 40, 0])
 
-    def cut(self, photo, place):
+    def cut(self, photo, place, turn):
         pixels = self.photos[int(photo)]
         top, left = (np.array(pixels.shape[:2]) - self.crop + 1) * place.astype(np.float64)
         top, left = min(int(top), pixels.shape[0] - self.crop), min(int(left), pixels.shape[1] - self.crop)
-        return np.ascontiguousarray(pixels[top : top + self.crop, left : left + self.crop])
+        crop = pixels[top : top + self.crop, left : left + self.crop]
+        return np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
 
     def finish(self, crops, e):
         return to_range(downscale(crops, self.scale)), to_range(crops), e
