@@ -28,6 +28,8 @@ def build_strategy(name="auto"):
     gpus = tf.config.list_physical_devices("GPU") if not cluster else []
     if name == "auto":
         name = "multiworker" if cluster else "mirrored" if len(gpus) > 1 else "one"
+    if name != "one":
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of every collective operation
     if name == "multiworker":
         return multi_worker(cluster)
     if name == "mirrored":
@@ -41,7 +43,6 @@ def multi_worker(cluster):
         raise ValueError("Received: strategy=multiworker without a cluster. "
                          "Expected TF_CONFIG, or a job step of SLURM (srun) with 2 tasks or more.")
     os.environ["TF_CONFIG"] = json.dumps(cluster)
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of every collective operation
     patience = threading.Timer(PATIENCE, give_up, [cluster])
     patience.daemon = True
     patience.start()
