@@ -10,6 +10,9 @@ first and Fn of its last convolution:
                   F - Fn for the gradients' gradients, F for the kernels; a leaky ReLU has no second derivative
   discriminator   two forward passes 2 F, back 2 F + 2 (F - F1), the penalty, and the generator's F for the fake images
   whole step      discriminator, generator, content loss, and 2 F of the discriminator for the adversarial gradient
+
+The content loss has a target on VGG16, where convolutions are all of the work. ResNet50's first layers, the default,
+are so small that memory is what limits them; they are measured beside it, and are what the whole step has.
 """
 
 import json
