@@ -18,6 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from srwgan.dataset import to_pixels, upscale_bicubic
+from srwgan.disk import written_whole
 from srwgan.metrics import psnr
 from srwgan.strategy import is_chief, sum_over_workers, worker_position
 from srwgan.trainer import COUNTS
@@ -320,9 +321,8 @@ class Run:
 
     def write_pickle(self, path):
         """The history as the pickled dict that notebooks of this project read."""
-        with open(path + ".part", "wb") as file:
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
             pickle.dump(self.history, file)
-        os.replace(path + ".part", path)
 
 
 class Clock:
@@ -361,9 +361,8 @@ def one_line(error):
 
 
 def write_json(path, content):
-    with open(path + ".part", "w") as file:
+    with written_whole(path) as temporary, open(temporary, "w") as file:
         json.dump(content, file, indent=1)
-    os.replace(path + ".part", path)
 
 
 def versions():

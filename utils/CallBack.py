@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 
 from srwgan.dataset import upscale_bicubic
+from srwgan.disk import written_whole
 
 if "MPLBACKEND" not in os.environ and not os.environ.get("DISPLAY"):
     matplotlib.use("Agg")
@@ -56,9 +57,8 @@ class EpochVisualizer(keras.callbacks.Callback):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         frames = [iio.imread(os.path.join(self.folder, name))[..., :3] for name in pictures]
         frames = [frame for frame in frames if frame.shape == frames[-1].shape]
-        temporary = f"{path}.part"
-        iio.imwrite(temporary, frames, extension=".gif", duration=int(seconds * 1000), loop=0)
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            iio.imwrite(temporary, frames, extension=".gif", duration=int(seconds * 1000), loop=0)
         return path
 
 

@@ -19,10 +19,10 @@ import json
 import os
 import platform
 import sys
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from srwgan.disk import written_whole
 from utils.benchmark_train import measure_data, measure_steps, measure_workers
 from utils.upscaling_benchmark import measure_animation, measure_compute, measure_memory, measure_startup
 
@@ -97,12 +97,8 @@ def target_figures(name, value, least, most):
 
 
 def write_json(figures, path):
-    temporary = Path(f"{path}.partial")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
