@@ -3,9 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
+from srwgan.degradations import check_degradation, degrade
+
+TRAINING, VALIDATION = 1, 2  # the last part of a degradation's key
+
 
 class CropStream:
-    """Random crops with flips and quarter turns, and their antialiased bicubic low-resolution partners.
+    """Random crops with flips and quarter turns, and their low-resolution partners, antialiased bicubic or degraded.
 
     What sample i of epoch e is depends on (seed, e, i) alone, not on threads, workers or earlier draws, so a resumed or
     a distributed run sees what an uninterrupted one sees.
@@ -19,13 +23,20 @@ class CropStream:
         sampling: "each" takes every photograph equally often, "area" in proportion to its pixels.
         draws: how many penalty positions e are drawn for each sample.
         interpolation: "gaussian" draws e from N(0, 1), "uniform" from U(0, 1).
+        degradation: "bicubic", "gif" or "real", see `degradations.degrade`.
+        condition: "noise" puts the degradation's strength beside the low-resolution partner.
+
+    Raises:
+        ValueError: unknown names, or a condition without a degradation.
     """
 
     def __init__(self, photos, crop=256, scale=4, batch_size=4, seed=0, crops_per_photo=1, sampling="each",
-                 draws=1, interpolation="gaussian"):
+                 draws=1, interpolation="gaussian", degradation="bicubic", condition="none"):
+        check_degradation(degradation, condition)
         self.photos, self.crop, self.scale, self.batch_size, self.seed = photos, crop, scale, batch_size, seed
         self.crops_per_photo, self.sampling = crops_per_photo, sampling
         self.draws, self.interpolation = draws, interpolation
+        self.degradation, self.condition = degradation, condition
 
     def steps(self, replicas=1):
         """Batches in an epoch: all samples once, the last batch filled up with further crops."""
@@ -34,7 +45,8 @@ class CropStream:
     def epoch(self, epoch, first_step=0, worker=0, workers=1, replicas_per_worker=1):
         """A tf.data.Dataset of one epoch from `first_step` on: a batch for each replica of this worker, in turn.
 
-        Each batch is (low_res (B, c/s, c/s, 3), high_res (B, c, c, 3), e (B, draws)), images float32 in [-1, 1].
+        Each batch is (low_res (B, c/s, c/s, 3), high_res (B, c, c, 3), e (B, draws)), images float32 in [-1, 1]; with a
+        condition it is ((low_res, strength (B,) in [0, 1]), high_res, e).
         """
         replicas = workers * replicas_per_worker
         steps = self.steps(replicas)
@@ -63,13 +75,28 @@ class CropStream:
         return getattr(self.photos, "shapes", None) or [photo.shape[:2] for photo in self.photos]
 
     def draw(self, epoch, sample, photo):
-        """A uint8 crop of photograph number `photo`, turned, and the penalty positions of this sample."""
+        """A uint8 crop of photograph number `photo`, turned, and the penalty positions of this sample.
+
+        Where it is degraded, its uint8 low-resolution partner and the strength follow.
+        """
         keys = tf.stack([tf.cast(self.seed, tf.int64) * 1_000_003 + epoch, sample])
         place = tf.random.stateless_uniform([2], keys)
         turn = tf.random.stateless_uniform([], keys + [1 << 40, 0], 0, 8, tf.int32)
-        crop = tf.numpy_function(self.cut, [photo, place, turn], tf.uint8)
         draw = tf.random.stateless_normal if self.interpolation == "gaussian" else tf.random.stateless_uniform
-        return tf.ensure_shape(crop, (self.crop, self.crop, 3)), draw([self.draws], keys + [2 << 40, 0])
+        e = draw([self.draws], keys + [2 << 40, 0])
+        if self.degradation == "bicubic":
+            crop = tf.numpy_function(self.cut, [photo, place, turn], tf.uint8)
+            return tf.ensure_shape(crop, (self.crop, self.crop, 3)), e
+        crop, low_res, strength = tf.numpy_function(self.cut_degraded, [photo, place, turn, epoch, sample],
+                                                    [tf.uint8, tf.uint8, tf.float32])
+        small = self.crop // self.scale
+        return (tf.ensure_shape(crop, (self.crop, self.crop, 3)), e, tf.ensure_shape(low_res, (small, small, 3)),
+                tf.ensure_shape(strength, ()))
+
+    def cut_degraded(self, photo, place, turn, epoch, sample):
+        crop, random = self.cut(photo, place, turn), np.random.default_rng([self.seed, epoch, sample, TRAINING])
+        low_res, strength = degrade(self.degradation, crop, self.photos[int(photo)], self.scale, random)
+        return crop, low_res, np.float32(strength)
 
     def cut(self, photo, place, turn):
         pixels = self.photos[int(photo)]
@@ -78,19 +105,30 @@ class CropStream:
         crop = pixels[top : top + self.crop, left : left + self.crop]
         return np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
 
-    def finish(self, crops, e):
-        return to_range(downscale(crops, self.scale)), to_range(crops), e
+    def finish(self, crops, e, low_res=None, strength=None):
+        low_res = to_range(downscale(crops, self.scale) if low_res is None else low_res)
+        return low_res if self.condition == "none" else (low_res, strength), to_range(crops), e
 
 
-def held_out_crops(photos, crop, scale, number):
-    """Fixed crops for validation, the centres of the photographs: (low_res, high_res) in [-1, 1]."""
-    crops = []
-    for i in range(min(number, len(photos))):
-        photo = photos[i]
-        top, left = (photo.shape[0] - crop) // 2, (photo.shape[1] - crop) // 2
-        crops.append(photo[top : top + crop, left : left + crop])
-    crops = tf.constant(np.stack(crops))
-    return to_range(downscale(crops, scale)), to_range(crops)
+def held_out_crops(photos, crop, scale, number, degradation="bicubic", condition="none"):
+    """Fixed crops for validation, the centres of the photographs: (low_res, high_res) in [-1, 1].
+
+    The same degradations befall them in every run, whatever its seed. With a condition: ((low_res, strength), high_res).
+    """
+    check_degradation(degradation, condition)
+    number = min(number, len(photos))
+    crops = np.stack([centre(photos[i], crop) for i in range(number)])
+    if degradation == "bicubic":
+        return to_range(downscale(tf.constant(crops), scale)), to_range(tf.constant(crops))
+    low_res, strength = zip(*[degrade(degradation, crops[i], photos[i], scale, np.random.default_rng([i, 0, 0, VALIDATION]))
+                              for i in range(number)], strict=True)
+    low_res, strength = to_range(tf.constant(np.stack(low_res))), tf.constant(strength, tf.float32)
+    return low_res if condition == "none" else (low_res, strength), to_range(tf.constant(crops))
+
+
+def centre(photo, size):
+    top, left = (photo.shape[0] - size) // 2, (photo.shape[1] - size) // 2
+    return photo[top : top + size, left : left + size]
 
 
 def downscale(images, scale):
@@ -104,6 +142,11 @@ def upscale_bicubic(images, scale):
     """(B, H, W, 3) in [-1, 1] -> (B, scale H, scale W, 3), the picture that a generator has to beat."""
     size = [images.shape[1] * scale, images.shape[2] * scale]
     return tf.clip_by_value(tf.image.resize(images, size, tf.image.ResizeMethod.BICUBIC, antialias=True), -1.0, 1.0)
+
+
+def images_of(inputs):
+    """The images of what a generator takes: those alone, or (images, strength) with a condition."""
+    return tf.nest.flatten(inputs)[0]
 
 
 def to_range(levels):

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from srwgan.dataset import to_pixels, upscale_bicubic
+from srwgan.dataset import images_of, to_pixels, upscale_bicubic
 from srwgan.disk import written_whole
 from srwgan.metrics import psnr
 from srwgan.strategy import is_chief, sum_over_workers, worker_position
@@ -56,7 +56,8 @@ class Run:
     Args:
         trainer: a `Trainer`.
         stream: a `CropStream`.
-        validation: (low_res, high_res) in [-1, 1], held-out crops.
+        validation: (low_res, high_res) in [-1, 1], held-out crops; low_res is what the generator takes, with a
+            condition (images, strength).
         visualizer: has `on_epoch_end(epoch)`; None for no pictures.
         warmup_epochs: epochs at the start on the reconstruction loss alone.
         critic_warmup: steps after those on the discriminator alone.
@@ -83,7 +84,7 @@ class Run:
         self.compiled = set()  # phases whose step is
         self.seconds = collections.Counter()  # of the whole run, see `Clock`
         self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard")) if tensorboard else None
-        bicubic = upscale_bicubic(validation[0], stream.scale)
+        bicubic = upscale_bicubic(images_of(validation[0]), stream.scale)
         self.psnr_bicubic = self.psnr_of(bicubic)
 
     def train(self):
@@ -242,9 +243,9 @@ class Run:
         self.writer.flush()
 
     def validate(self):
-        low_res, _ = self.validation
-        return self.psnr_of(np.concatenate([self.trainer.average(low_res[i : i + 4], training=False)
-                                            for i in range(0, len(low_res), 4)]))
+        low_res, high_res = self.validation
+        parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 4], low_res) for i in range(0, len(high_res), 4)]
+        return self.psnr_of(np.concatenate([self.trainer.average(part, training=False) for part in parts]))
 
     def psnr_of(self, super_res):
         pairs = zip(to_pixels(super_res), to_pixels(self.validation[1]), strict=True)

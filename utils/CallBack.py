@@ -7,7 +7,7 @@ import keras
 import matplotlib
 import numpy as np
 
-from srwgan.dataset import upscale_bicubic
+from srwgan.dataset import images_of, upscale_bicubic
 from srwgan.disk import written_whole
 
 if "MPLBACKEND" not in os.environ and not os.environ.get("DISPLAY"):
@@ -20,7 +20,8 @@ class EpochVisualizer(keras.callbacks.Callback):
 
     Args:
         generator, discriminator: the networks; the discriminator may be None, its scores are then left out.
-        low_res, high_res: samples, (N, h, w, 3) and (N, s h, s w, 3) in [-1, 1].
+        low_res, high_res: samples, (N, h, w, 3) and (N, s h, s w, 3) in [-1, 1]; low_res is what the generator takes,
+            with a condition (images, strength (N,)).
         folder: where `epoch_0001.png` and so on go.
     """
 
@@ -33,9 +34,10 @@ class EpochVisualizer(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Save the picture of epoch number `epoch`, counted from 0, and show it under IPython; returns its path."""
         path = os.path.join(self.folder, f"epoch_{epoch + 1:04d}.png")
-        scale = self.high_res.shape[1] // self.low_res.shape[1]
+        low_res = images_of(self.low_res)
+        scale = self.high_res.shape[1] // low_res.shape[1]
         super_res = np.clip(self.generator(self.low_res, training=False), -1, 1)
-        rows = {"low resolution (bicubic)": upscale_bicubic(self.low_res, scale), "super resolution": super_res,
+        rows = {"low resolution (bicubic)": upscale_bicubic(low_res, scale), "super resolution": super_res,
                 "high resolution": self.high_res}
         figure = draw_rows(rows, self.scores(super_res), f"epoch {epoch + 1}")
         figure.savefig(path, dpi=80)
