@@ -202,7 +202,7 @@ def build_validation(args, held_out):
 def build_trainer(args, generator, discriminator, average, stream):
     import tensorflow as tf
 
-    from srwgan.hyperpixels import build_hyperpixels
+    from srwgan.hyperpixels import build_hyperpixels, read_channel_weights
     from srwgan.optimizer import build_optimizer
     from srwgan.trainer import Objective, Trainer
 
@@ -213,6 +213,8 @@ def build_trainer(args, generator, discriminator, average, stream):
     if args.cweight and args.warmup_epochs < args.epochs:
         layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
         hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
+        if args.content_channels:
+            hyperpixels.channel_weights = read_channel_weights(args.content_channels, hyperpixels)
     updates = stream.steps(tf.distribute.get_strategy().num_replicas_in_sync) * args.epochs
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
     return Trainer(generator, discriminator, hyperpixels, objective,
@@ -223,13 +225,15 @@ def build_trainer(args, generator, discriminator, average, stream):
 
 
 def build_run(args, trainer, stream, validation, folder, chief):
+    import tensorflow as tf
+
     from srwgan.run import Run
     from utils.CallBack import EpochVisualizer
 
     visualizer = None
     if chief:
-        low_res, high_res = validation
-        visualizer = EpochVisualizer(trainer.average, trainer.discriminator, low_res[:4], high_res[:4],
+        low_res, high_res = tf.nest.map_structure(lambda x: x[:4], validation)
+        visualizer = EpochVisualizer(trainer.average, trainer.discriminator, low_res, high_res,
                                      os.path.join(folder, "samples"))
     return Run(trainer, stream, validation, folder, args.epochs, visualizer, args.warmup_epochs, args.critic_warmup,
                args.steps_per_call, args.tensorboard and chief)
@@ -243,7 +247,7 @@ def write_results(args, run):
     run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
     run.visualizer.save_gif("./generated_samples/generatedSuperRes.gif")
     run.write_pickle("./trainHistoryDict")
-    log.info("PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)", len(run.validation[0]), run.history["psnr"][-1],
+    log.info("PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)", len(run.validation[1]), run.history["psnr"][-1],
              run.psnr_bicubic)
     if args.savemodel:
         save_networks(args, run)
@@ -332,6 +336,8 @@ def check(args):
     if args.batchsz % args.accumulate:
         raise ValueError(f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. "
                          "Expected a multiple of it.")
+    if args.content_channels and args.content_norm != "unit":
+        raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
     if not (args.advweight or args.rweight or args.cweight):
         raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
@@ -411,6 +417,8 @@ def build_parser():
     add("--reconstruction", choices=["mse", "l1"], default="mse", help="form of the reconstruction loss")
     add("--content-norm", choices=["energy", "unit"], default="energy",
         help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
+    add("--content-channels", metavar="FILE",
+        help="with --content-norm unit: .npz of a weight per channel for each hyperpixel layer, such as LPIPS's")
     add("--weighting", choices=["fixed", "gradient"], default="fixed",
         help="weights as they are, or on gradients divided by a running mean of their norm")
     add("--shift", type=number(int, 0), metavar="PIXELS",

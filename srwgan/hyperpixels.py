@@ -8,6 +8,7 @@ import contextlib
 import os
 
 import keras
+import numpy as np
 
 APPLICATIONS = {  # name -> (constructor, module of its preprocess_input, default positions in model.layers)
     "resnet50": (keras.applications.ResNet50, keras.applications.resnet50, (2, 7, 10, 14)),
@@ -50,12 +51,32 @@ class Hyperpixels:
     def __init__(self, features, preprocess):
         features.trainable = False
         self.features, self.preprocess = features, preprocess
+        self.channel_weights = None  # or an array (c,) for each map, see `read_channel_weights`
 
     def __call__(self, images):
         if self.preprocess:
             images = self.preprocess((images + 1.0) * 127.5)
         maps = self.features(images, training=False)
         return list(maps) if isinstance(maps, (list, tuple)) else [maps]
+
+
+def read_channel_weights(path, hyperpixels):
+    """Arrays (c,) for each map of `hyperpixels` from an .npz file, in the order of its names.
+
+    Raises:
+        ValueError: not such a file, or other numbers of channels.
+    """
+    channels = [features.shape[-1] for features in hyperpixels.features.outputs]
+    try:
+        with np.load(path) as stored:
+            weights = [stored[name].astype(np.float32).reshape(-1) for name in sorted(stored.files)]
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"Received: {path}, not a readable .npz file. Expected one with an array of channel weights "
+                         "for each hyperpixel layer.") from error
+    if [len(each) for each in weights] != channels:
+        raise ValueError(f"Received: {path}, with arrays of {[len(each) for each in weights]} channels. "
+                         f"Expected {channels}, those of the hyperpixel layers.")
+    return weights
 
 
 def load_application(name, constructor, weights, dtype):

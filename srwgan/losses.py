@@ -50,26 +50,31 @@ def lattice_loss(real, fake, scale, window=8):
     return mean_per_sample(tf.square(tf.nn.avg_pool2d(phases, window, window // 2, "VALID")))
 
 
-def content_loss(real_maps, fake_maps, norm="energy"):
+def content_loss(real_maps, fake_maps, norm="energy", channel_weights=None):
     """Mean over the layers of the squared difference between hyperpixels.
 
     Args:
         real_maps, fake_maps: lists of feature maps (B, h, w, c), a pair for each layer.
         norm: "energy" divides each layer by the real map's mean square, so that a weight means the same on every
             backbone; "unit" scales each pixel's channel vector to length 1 first (Zhang et al. 2018, LPIPS).
+        channel_weights: with "unit", (c,) for each layer, by which the channels' squared differences are weighted, as
+            LPIPS's linear layers do; None for 1.
     """
-    layers = [content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"))
-              for r, f in zip(real_maps, fake_maps, strict=True)]
+    weights = channel_weights or [None] * len(real_maps)
+    layers = [content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"), w)
+              for r, f, w in zip(real_maps, fake_maps, weights, strict=True)]
     return tf.add_n(layers) / len(layers)
 
 
-def energy_normalised(real, fake):
+def energy_normalised(real, fake, _):
     return mean_per_sample(tf.square(fake - real)) / (mean_per_sample(tf.square(real)) + 1e-8)
 
 
-def unit_normalised(real, fake):
-    real, fake = unit_length(real), unit_length(fake)
-    return tf.reduce_mean(tf.reduce_sum(tf.square(fake - real), axis=-1), axis=[1, 2])
+def unit_normalised(real, fake, channel_weights):
+    squares = tf.square(unit_length(fake) - unit_length(real))
+    if channel_weights is not None:
+        squares *= channel_weights
+    return tf.reduce_mean(tf.reduce_sum(squares, axis=-1), axis=[1, 2])
 
 
 content_norms = {"energy": energy_normalised, "unit": unit_normalised}

@@ -48,7 +48,7 @@ class Trainer:
     Build it, and what it is given, inside `strategy.scope()`.
 
     Args:
-        generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1].
+        generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1], or from (images, strength (B,)), see `train_batch`.
         discriminator: (B, sH, sW, 3) -> (B, 1).
         hyperpixels: images -> list of feature maps; None where the content weight is 0.
         objective: an `Objective`.
@@ -85,6 +85,7 @@ class Trainer:
         """One batch of (low_res, high_res, e) through `dstep` discriminator and `gstep` generator steps.
 
         Args:
+            batch: low_res is what the generator takes: (B, H, W, 3), or with a condition (images, strength (B,)).
             stop: this worker's wish to stop; the largest of all workers' is among the results.
 
         Returns:
@@ -173,7 +174,8 @@ class Trainer:
     def content_loss_to(self, high_res):
         def loss(fake):
             real_maps = [tf.stop_gradient(maps) for maps in self.hyperpixels(self.shifted(high_res))]
-            return content_loss(real_maps, self.hyperpixels(self.shifted(fake)), self.objective.content_norm)
+            return content_loss(real_maps, self.hyperpixels(self.shifted(fake)), self.objective.content_norm,
+                                getattr(self.hyperpixels, "channel_weights", None))
 
         return loss
 
@@ -201,10 +203,10 @@ class Trainer:
         if self.accumulate == 1:
             return function(*batch)
         total = None
-        for part in zip(*[tf.split(x, self.accumulate) for x in batch], strict=True):
+        for part in zip(*[tf.split(x, self.accumulate) for x in tf.nest.flatten(batch)], strict=True):
             with tf.control_dependencies(tf.nest.flatten(total) if total else []):
                 part = [tf.identity(x) for x in part]
-            result = function(*part)
+            result = function(*tf.nest.pack_sequence_as(batch, part))
             total = tf.nest.map_structure(tf.add, total, result) if total else result
         return tf.nest.map_structure(lambda x: x / self.accumulate, total)
 

@@ -101,6 +101,24 @@ def test_a_users_own_keras_file_takes_images_as_they_are(own_backbone):
     np.testing.assert_array_equal(single, maps[0])
 
 
+def test_channel_weights_from_a_file(own_backbone, tmp_path):
+    network = build_hyperpixels(own_backbone, ["edges", "textures"])
+    stored = {"lin1": np.arange(6.0).reshape(1, 1, 6), "lin0": np.arange(4.0)}
+    np.savez(tmp_path / "lpips.npz", **stored)
+    edges, textures = hyperpixels.read_channel_weights(tmp_path / "lpips.npz", network)
+    np.testing.assert_array_equal(edges, np.arange(4))
+    np.testing.assert_array_equal(textures, np.arange(6))
+    assert edges.dtype == np.float32
+
+    (tmp_path / "text.npz").write_text("none")
+    np.savez(tmp_path / "other.npz", lin0=np.arange(4.0))
+    for file, message in [("text.npz", "not a readable .npz"), ("missing.npz", "not a readable .npz"),
+                          ("other.npz", "with arrays of [4] channels. Expected [4, 6]")]:
+        with pytest.raises(ValueError) as error:
+            hyperpixels.read_channel_weights(tmp_path / file, network)
+        assert message in str(error.value) and "\n" not in str(error.value)
+
+
 def test_wrong_choices_are_named(own_backbone, tmp_path, unweighted):
     torn = tmp_path / "torn.keras"
     torn.write_bytes(open(own_backbone, "rb").read()[:500])

@@ -99,6 +99,16 @@ def test_content_loss_of_unit_vectors():
     np.testing.assert_allclose(losses.content_loss(real, fake, "unit"), expected, rtol=1e-4)
 
 
+def test_content_loss_with_a_weight_for_each_channel():
+    """Real vectors lie along channel 0, fake along 1 or 2: each is off by 1 in both of two channels."""
+    real, fake = np.zeros((2, 3, 3, 4), np.float32), np.zeros((2, 3, 3, 4), np.float32)
+    real[..., 0] = 5
+    fake[0, ..., 1] = fake[1, ..., 2] = 0.1
+    weights = [np.array([0.5, 2, 8, 100], np.float32)]
+    np.testing.assert_allclose(losses.content_loss([real], [fake], "unit", weights), [2.5, 8.5], rtol=1e-4)
+    np.testing.assert_allclose(losses.content_loss([real], [fake], "unit"), [2, 2], rtol=1e-4)
+
+
 @pytest.mark.parametrize("norm", ["energy", "unit"])
 def test_a_content_weight_means_the_same_whatever_the_features_scale(norm):
     real, fake = maps(0), maps(1)

@@ -79,6 +79,7 @@ def test_savemodel_means_what_it_says(text, value):
     (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
     (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
     (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+    (["--content-channels", "lpips.npz"], "Received: --content-channels with --content-norm energy. Expected unit."),
     (["--datapath", "missing"], "missing, which does not exist. Expected a folder of photographs."),
     (["--datapath", "file"], "file, a file. Expected a folder of photographs."),
     (["--datapath", "empty"], "empty, without a readable photograph of 256x256 or more."),
