@@ -10,6 +10,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from srwgan.activations import LeakyReLU
+
+ACTIVATIONS = ("leaky_relu", "prelu")
 SCALES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # scale -> the factors of its pixel-shuffle blocks
 
 
@@ -21,6 +24,8 @@ class Generator(keras.Model):
         filters: channels of the residual blocks; each pixel-shuffle block halves them.
         blocks: number of residual blocks.
         scale: 2, 3, 4 or 8.
+        activation: "leaky_relu" of slope 0.2, which runs inside the convolution before it, or "prelu", a trained slope
+            for each channel (He et al. 2015, arXiv:1502.01852), which ends near 0.2 and costs passes over memory.
         dtype: Keras dtype policy of the convolutions, e.g. "mixed_bfloat16".
 
     Attributes:
@@ -28,33 +33,34 @@ class Generator(keras.Model):
         alignment: tile origins and sizes have to be multiples of this many low-resolution pixels.
     """
 
-    def __init__(self, filters=64, blocks=8, scale=4, dtype=None, **kwargs):
-        check_generator_arguments(filters, blocks, scale)
+    def __init__(self, filters=64, blocks=8, scale=4, activation="leaky_relu", dtype=None, **kwargs):
+        check_generator_arguments(filters, blocks, scale, activation)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         low_res = keras.Input((None, None, 3), dtype="float32", name="low_res")
 
         first = conv(filters, policy, "first")(low_res)
         x = first
         for i in range(blocks):
-            x = residual_block(x, filters, policy, f"block{i + 1}")
+            x = residual_block(x, filters, activation, policy, f"block{i + 1}")
         x = conv(filters, policy, "last_low_res")(x)
         x = layers.Add(dtype=policy, name="long_skip")([x, first])
         for i, factor in enumerate(SCALES[scale]):
-            x = pixel_shuffle_block(x, upsampling_filters(filters, i), factor, policy, f"upsampling{i + 1}")
+            x = pixel_shuffle_block(x, upsampling_filters(filters, i), factor, activation, policy, f"upsampling{i + 1}")
         residual = conv(3, policy, "last", kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3))(x)
         high_res = AddUpsampled(scale, name="add_upsampled")([residual, low_res])
 
         super().__init__(inputs=low_res, outputs=high_res, **kwargs)
-        self.filters, self.blocks, self.scale = filters, blocks, scale
+        self.filters, self.blocks, self.scale, self.activation = filters, blocks, scale, activation
         self.receptive_field = receptive_field(blocks, scale)
         self.alignment = 1
 
     def get_config(self):
-        return {"filters": self.filters, "blocks": self.blocks, "scale": self.scale, "name": self.name}
+        return {"filters": self.filters, "blocks": self.blocks, "scale": self.scale, "activation": self.activation,
+                "name": self.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        return cls(**{"activation": "prelu", **config})  # as it was before the configuration said
 
 
 def with_precision(network, policy):
@@ -64,13 +70,15 @@ def with_precision(network, policy):
     return twin
 
 
-def check_generator_arguments(filters, blocks, scale):
+def check_generator_arguments(filters, blocks, scale, activation):
     if scale not in SCALES:
         raise ValueError(f"Received: scale={scale}. Expected one of {', '.join(map(str, SCALES))}.")
     if filters < 4:
         raise ValueError(f"Received: filters={filters}. Expected 4 or more.")
     if blocks < 1:
         raise ValueError(f"Received: blocks={blocks}. Expected 1 or more.")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"Received: activation={activation}. Expected {' or '.join(ACTIVATIONS)}.")
 
 
 def upsampling_filters(filters, i):
@@ -91,24 +99,27 @@ def conv(filters, policy, name, **kwargs):
     return layers.Conv2D(filters, 3, padding="same", dtype=policy, name=name, **kwargs)
 
 
-def prelu(policy, name):
-    """PReLU with one slope per channel, starting from a leaky ReLU."""
+def activate(x, activation, policy, name):
+    if activation == "leaky_relu":
+        return LeakyReLU(0.2, dtype=policy, name=f"{name}_lrelu")(x)
     start = keras.initializers.Constant(0.25)
-    return layers.PReLU(shared_axes=[1, 2], alpha_initializer=start, dtype=policy, name=name)
+    return layers.PReLU(shared_axes=[1, 2], alpha_initializer=start, dtype=policy, name=f"{name}_prelu")(x)
 
 
-def residual_block(x, filters, policy, name):
+def residual_block(x, filters, activation, policy, name):
     y = conv(filters, policy, f"{name}_conv1")(x)
-    y = prelu(policy, f"{name}_prelu")(y)
+    y = activate(y, activation, policy, name)
     y = conv(filters, policy, f"{name}_conv2")(y)
     return layers.Add(dtype=policy, name=f"{name}_add")([x, y])
 
 
-def pixel_shuffle_block(x, filters, factor, policy, name):
-    """Convolution to factor^2 times the channels, rearranged into factor times the height and width, PReLU."""
+def pixel_shuffle_block(x, filters, factor, activation, policy, name):
+    """Convolution to factor^2 times the channels, activation, rearranged into factor times the height and width."""
     x = conv(filters * factor**2, policy, f"{name}_conv", kernel_initializer=ICNR(factor))(x)
+    if activation == "leaky_relu":
+        x = activate(x, activation, policy, name)
     x = PixelShuffle(factor, dtype=policy, name=f"{name}_shuffle")(x)
-    return prelu(policy, f"{name}_prelu")(x)
+    return activate(x, activation, policy, name) if activation == "prelu" else x  # a slope for each channel of these
 
 
 @keras.saving.register_keras_serializable("srwgan")

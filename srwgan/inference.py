@@ -51,6 +51,7 @@ class UnpaddedNetwork:
         self.cuts = [0, *range(step, self.blocks, step)]
         self.halos = [1] + [2 * (b - a) for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
         self.halos.append(self.halo - sum(self.halos))
+        self.activation = generator.activation
         self.slopes_within_1 = {
             name: bool(tf.reduce_all((slopes >= 0) & (slopes <= 1)))
             for name, slopes in self.weights.items()
@@ -81,8 +82,11 @@ class UnpaddedNetwork:
         x += crop(first, spent)
         resolution, spent = 1, spent * self.scale  # from here in pixels of the result
         for i, factor in enumerate(SCALES[self.scale], start=1):
-            x = tf.nn.depth_to_space(self.conv(x, f"upsampling{i}_conv"), factor)
-            x = self.prelu(x, f"upsampling{i}_prelu")
+            x = self.conv(x, f"upsampling{i}_conv")
+            if self.activation == "leaky_relu":  # fused with the convolution
+                x = tf.nn.depth_to_space(self.activate(x, f"upsampling{i}"), factor)
+            else:
+                x = self.activate(tf.nn.depth_to_space(x, factor), f"upsampling{i}")
             spent += self.scale // resolution
             resolution *= factor
         residual = crop(self.conv(x, "last"), self.scale * self.halos[-1] - spent - 1)
@@ -95,7 +99,7 @@ class UnpaddedNetwork:
 
     def residual_blocks(self, x, start, stop):
         for i in range(start + 1, stop + 1):
-            y = self.prelu(self.conv(x, f"block{i}_conv1"), f"block{i}_prelu")
+            y = self.activate(self.conv(x, f"block{i}_conv1"), f"block{i}")
             x = crop(x, 2) + self.conv(y, f"block{i}_conv2")
         return x
 
@@ -103,9 +107,11 @@ class UnpaddedNetwork:
         x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
         return tf.nn.bias_add(x, self.weights[f"{name}/bias"])
 
-    def prelu(self, x, name):
-        slopes = self.weights[f"{name}/alpha"]
-        if self.slopes_within_1[f"{name}/alpha"]:
+    def activate(self, x, name):
+        if self.activation == "leaky_relu":
+            return tf.nn.leaky_relu(x, 0.2)
+        slopes = self.weights[f"{name}_prelu/alpha"]
+        if self.slopes_within_1[f"{name}_prelu/alpha"]:
             return tf.maximum(x, slopes * x)  # half the passes over memory of the general form
         return tf.nn.relu(x) + slopes * tf.minimum(x, 0)
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision
 
 
-def tiny(scale=4, blocks=1, filters=8, dtype=None, seed=0):
+def tiny(scale=4, blocks=1, filters=8, dtype=None, seed=0, **options):
     keras.utils.set_random_seed(seed)
-    return Generator(filters, blocks, scale, dtype=dtype)
+    return Generator(filters, blocks, scale, dtype=dtype, **options)
 
 
 def noise(shape, seed=0):
@@ -112,7 +112,7 @@ def test_the_added_picture_keeps_float32_under_a_mixed_policy():
 
 
 def test_prelu_has_one_slope_per_channel_and_no_batch_normalisation():
-    generator = tiny(4, blocks=2, filters=16)
+    generator = tiny(4, blocks=2, filters=16, activation="prelu")
     slopes = {layer.name: layer.get_weights()[0].shape for layer in generator.layers
               if isinstance(layer, keras.layers.PReLU)}
     assert slopes == {"block1_prelu": (1, 1, 16), "block2_prelu": (1, 1, 16),
@@ -122,6 +122,7 @@ def test_prelu_has_one_slope_per_channel_and_no_batch_normalisation():
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"scale": 5}, "Received: scale=5. Expected one of 2, 3, 4, 8."),
+    ({"activation": "relu"}, "Received: activation=relu. Expected leaky_relu or prelu."),
     ({"filters": 3}, "Received: filters=3. Expected 4 or more."),
     ({"blocks": 0}, "Received: blocks=0. Expected 1 or more."),
 ])
