@@ -5,6 +5,7 @@ from functools import cached_property, partial
 import tensorflow as tf
 
 from srwgan.alpha import within_neighbours
+from srwgan.inference import shuffle
 
 
 class CompiledNetwork:
@@ -17,20 +18,25 @@ class CompiledNetwork:
     def __init__(self, network, dtype, channels, is_alpha):
         self.network, self.dtype, self.is_alpha = network, tf.as_dtype(dtype), is_alpha
         self.half_range = self.dtype.max / 2 if self.dtype.is_integer else None
+        self.gain, self.offset, self.limits = 1.0, 0.0, (-1.0, 1.0)
+        if self.half_range:  # pixels straight from the last convolution, 0.5 too large for a cast that rounds down
+            self.gain, self.offset = self.half_range, self.half_range + 0.5
+            self.limits = (0.5, self.dtype.max + 0.5)
         self.pixels = tf.TensorSpec([None, None, None, channels], self.dtype)
 
     @cached_property
     def run(self):
         def run(pixels):
-            return self.to_pixels(self.network(self.to_network(pixels)), pixels, self.network.halo)
+            sub_pixels = self.network.sub_pixels(self.to_network(pixels), self.gain, self.offset)
+            return self.to_pixels(sub_pixels, pixels, self.network.halo)
 
         return traced(run, self.pixels)
 
     @cached_property
     def run_with_maps(self):
         def run_with_maps(pixels):
-            high_res, maps = self.network.with_maps(self.to_network(pixels))
-            return self.to_pixels(high_res, pixels, self.network.halo), maps
+            sub_pixels, maps = self.network.with_maps(self.to_network(pixels), self.gain, self.offset)
+            return self.to_pixels(sub_pixels, pixels, self.network.halo), maps
 
         return traced(run_with_maps, self.pixels)
 
@@ -45,8 +51,8 @@ class CompiledNetwork:
     @cached_property
     def tail(self):
         def tail(x, first, pixels):
-            high_res = self.network.tail(x, first, self.to_network(pixels))
-            return self.to_pixels(high_res, pixels, self.network.halos[-1])
+            sub_pixels = self.network.tail(x, first, self.to_network(pixels), self.gain, self.offset)
+            return self.to_pixels(sub_pixels, pixels, self.network.halos[-1])
 
         return traced(tail, self.features, self.features, self.pixels)
 
@@ -60,17 +66,23 @@ class CompiledNetwork:
             pixels = tf.cast(pixels, "float32") / self.half_range - 1
         return tf.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
-    def to_pixels(self, high_res, low_res, halo):
-        """The network's result, clipped and rounded; low_res are the pixels it comes from, with their halo."""
-        high_res = tf.clip_by_value(high_res, -1, 1)
+    def to_pixels(self, sub_pixels, low_res, halo):
+        """The result from the network's sub-pixels; low_res are the pixels that they come from, with their halo."""
+        factor, (lowest, highest) = self.network.last_factor, self.limits
+        sub_pixels = tf.raw_ops.ClipByValue(t=sub_pixels, clip_value_min=lowest, clip_value_max=highest)
         if low_res.shape[-1] == 1:
-            high_res = tf.reduce_mean(high_res, axis=-1, keepdims=True)
-        if not self.half_range:
-            return high_res
-        high_res = (high_res + 1) * self.half_range
-        if self.is_alpha:
-            high_res = within_neighbours(high_res, tf.cast(low_res, "float32"), self.network.scale, halo)
-        return tf.cast(tf.round(high_res), self.dtype)
+            sub_pixels = mean_of_rgb(sub_pixels)
+        if not self.is_alpha:
+            return shuffle(tf.cast(sub_pixels, self.dtype), factor)
+        low_res = tf.cast(low_res, "float32") + lowest
+        high_res = within_neighbours(shuffle(sub_pixels, factor), low_res, self.network.scale, halo)
+        return tf.cast(high_res, self.dtype)
+
+
+def mean_of_rgb(sub_pixels):
+    """(B, H, W, 3 n) -> (B, H, W, n)."""
+    shape = tf.shape(sub_pixels)
+    return tf.reduce_mean(tf.reshape(sub_pixels, tf.concat([shape[:3], [sub_pixels.shape[-1] // 3, 3]], 0)), axis=-1)
 
 
 def traced(function, *signature):
