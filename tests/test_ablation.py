@@ -145,6 +145,18 @@ def test_degraded_pictures_are_as_the_tables_say(make_photo):
     assert np.array_equal(ablation.degrade(pixels, "jpeg"), np.asarray(Image.open(file)))
 
 
+def test_a_conditional_generator_is_told_the_strength():
+    class Conditional:
+        scale, receptive_field, alignment = 4, 2, 1
+
+        def __call__(self, inputs, training):
+            low_res, strength = inputs
+            return low_res + strength[:, None, None, None]
+
+    told = ablation.AtStrength(Conditional(), ablation.STRENGTHS["gif"])
+    assert np.allclose(told(np.ones((2, 3, 3, 3), np.float32)), 1 + 3 / 7)  # 32 of 2 ** 1 to 2 ** 8 colours
+
+
 def test_two_runs_end_to_end(tmp_path, photo_folder, monkeypatch, capsys, eagerly):
     """Two subprocesses; the base's second seed is a copy of the first."""
     out, train_all = tmp_path / "out", ablation.train_all

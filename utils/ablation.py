@@ -311,11 +311,25 @@ def load_methods(run):
     generator = load_generator(run.model)
     methods = {}
     for condition in CONDITIONS if run.variant is None or "--degradation" in run.flags else ["clean"]:
-        given = {"strength": STRENGTHS[condition]} if getattr(generator, "condition", "none") == "noise" else {}
-        upscaler = Upscaler(generator, precision="float32", **given)
+        conditional = getattr(generator, "condition", "none") == "noise"
+        told = AtStrength(generator, STRENGTHS[condition]) if conditional else generator
+        upscaler = Upscaler(told, precision="float32")
         upscaler.image(np.zeros((16, 16, 3), np.uint8))
         methods[condition] = Method(run.name, 4, upscaler.image, generator.count_params(), "float32")
     return methods
+
+
+class AtStrength:
+    """A conditional generator that is told one strength, as one of images alone."""
+
+    def __init__(self, generator, strength):
+        self.generator, self.strength, self.scale = generator, strength, generator.scale
+        self.receptive_field, self.alignment = generator.receptive_field, generator.alignment
+
+    def __call__(self, low_res):
+        import tensorflow as tf
+
+        return self.generator((low_res, tf.fill(tf.shape(low_res)[:1], self.strength)), training=False)
 
 
 def degraded_pairs(bench, condition, folder):
