@@ -7,6 +7,7 @@
 """
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from srwgan.commandline import OneLineParser, quiet_start
 from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
 from srwgan.images import written_whole
 from srwgan.palettes import DITHERS
+from srwgan.variants import check_fidelity, faithful_end, named_model, robust_of
 from srwgan.videos import CODECS
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -45,7 +47,8 @@ def run_sample():
 
     # Files as they are, transparency, timings, profiles and all. `utils.testGenerate` has generate_gif and
     # generate_video too, which write beside their source.
-    report = upscale_paths(Upscaler(gen_model), [image, found(GIF)], OUTPUT, overwrite=True)
+    for_gifs = gif_loader(lambda path: Upscaler(load_gen(path)))
+    report = upscale_paths(Upscaler(gen_model), [image, found(GIF)], OUTPUT, overwrite=True, gif_upscaler=for_gifs)
     return 1 if report.failed else 0
 
 
@@ -117,10 +120,15 @@ def run_command_line(arguments):
     )
     check_before_loading(args, options)
     with quiet_start():
-        from srwgan.export import load_generator
+        from srwgan.interpolation import load_at_fidelity
         from srwgan.upscale import Upscaler
-    upscaler = Upscaler(load_generator(found(args.model)), args.precision, args.tile, args.batch_size)
-    report = upscale_paths(upscaler, args.inputs, args.output, options, args.overwrite)
+
+    def load(path):
+        return Upscaler(load_at_fidelity(path, args.fidelity), args.precision, args.tile, args.batch_size)
+
+    for_gifs = gif_loader(load) if args.model is None and not args.fidelity else None
+    upscaler = load(model_path(args.model))
+    report = upscale_paths(upscaler, args.inputs, args.output, options, args.overwrite, gif_upscaler=for_gifs)
     return summed_up(report)
 
 
@@ -143,8 +151,12 @@ def check_before_loading(args, options):
         raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
     if not can_be_made(Path(args.output).absolute()):
         raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
-    if not found(args.model).exists():
-        raise FileNotFoundError(f"Received: --model {args.model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
+    check_fidelity(args.fidelity)
+    model = model_path(args.model)
+    if not model.exists():
+        raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
+    if args.fidelity:
+        faithful_end(model)
 
 
 def can_be_made(output):
@@ -158,6 +170,17 @@ def found(path):
     """`path` as it is, or under this file's folder, so that what is shipped with it is found from anywhere."""
     beside = Path(__file__).resolve().parent / path
     return beside if beside.exists() and not Path(path).exists() else Path(path)
+
+
+def model_path(name):
+    """The generator of --model; without it, the one at the top of this file."""
+    return found(MODEL) if name is None else found(named_model(name, found(MODEL)))
+
+
+def gif_loader(load):
+    """What loads the robust generator's upscaler, once, for the first GIF; None where there is none."""
+    path = robust_of(found(MODEL))
+    return path and functools.cache(lambda: load(path))
 
 
 def build_parser():
@@ -182,7 +205,16 @@ def add_files(group):
         help="where results go, as NAME_SR.EXT, a folder's tree kept; for a single file also the result's own name, "
         "whose extension says the format (clip.gif --output clip.mp4). Default: %(default)s",
     )  # fmt: skip
-    group.add_argument("--model", default=MODEL, metavar="FOLDER", help="the generator. Default: %(default)s")
+    group.add_argument(
+        "--model", metavar="FOLDER|robust",
+        help=f"the generator; robust: {MODEL}/robust, for GIFs and compressed pictures. Default: {MODEL}, and for GIFs "
+        "robust where it is there",
+    )  # fmt: skip
+    group.add_argument(
+        "--fidelity", type=float, default=0.0, metavar="0..1",
+        help="0: sharp, FOLDER itself; 1: faithful, FOLDER/faithful, which invents nothing; between: a mix, as fast. "
+        f"Above 0, GIFs are upscaled by {MODEL} too. Default: %(default)g",
+    )  # fmt: skip
     group.add_argument(
         "--overwrite", action="store_true", help="do again what has a result that is not older than its source"
     )

@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from srwgan import discriminator as _discriminator  # noqa: F401 (registers its layers for load_model)
 from srwgan.generator import with_precision
+from srwgan.variants import GENERATOR_FILE
 
-GENERATOR_FILE, DISCRIMINATOR_FILE = "generator.keras", "discriminator.keras"
+DISCRIMINATOR_FILE = "discriminator.keras"
 
 
-def export_generator(generator, path, training=None):
+def export_generator(generator, path, training=None, served=True):
     """Write a generator as a SavedModel folder; what stood there is moved aside.
 
     The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1] and gives (B, scale H, scale W, 3), edges
@@ -25,6 +26,7 @@ def export_generator(generator, path, training=None):
 
     Args:
         training: what the model card should say of the training, a dict of names and values.
+        served: False writes `generator.keras` and `config.json` alone, as is enough for DIR/faithful and DIR/robust.
 
     Returns:
         Where an earlier folder was moved to, or None.
@@ -38,7 +40,8 @@ def export_generator(generator, path, training=None):
         "training": training or {},
     }
     generator = with_precision(generator, "float32")
-    return export_network(generator, path, image_operator, GENERATOR_FILE, config, model_card(config))
+    card = model_card(config) if served else None
+    return export_network(generator, path, image_operator if served else None, GENERATOR_FILE, config, card)
 
 
 def export_discriminator(discriminator, path):
@@ -129,12 +132,13 @@ def image_operator(generator, images):
 
 
 def export_network(network, path, function, keras_file, config, card=None):
-    """Write everything beside `path` first, then move the old aside and the new in."""
+    """Write beside `path` first, then move the old aside and the new in; without `function`, no SavedModel."""
     path = os.path.abspath(os.fspath(path))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = tempfile.mkdtemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path))
     try:
-        write_saved_model(network, function, temporary)
+        if function:
+            write_saved_model(network, function, temporary)
         network.save(os.path.join(temporary, keras_file))
         write_text(os.path.join(temporary, "config.json"), json.dumps(config, indent=2) + "\n")
         if card:

@@ -109,7 +109,7 @@ class Report:
     failed: list = field(default_factory=list)
 
 
-def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progress=None, say=None):
+def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progress=None, say=None, gif_upscaler=None):
     """Upscale files and folders (recursively, their tree kept) into the folder `output`; one bad file stops no other.
 
     A result that is there and not older than its source is passed over unless `overwrite`. Results are never taken for
@@ -119,6 +119,7 @@ def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progr
         output: a folder; for a single input file also the name of the result, its suffix saying the format.
         progress: called with (source, frames done, frames in all or None); of an image, its tiles.
         say: called with each line for the user; prints by default.
+        gif_upscaler: called for the upscaler of a GIF; by default it is that of the rest.
 
     Returns:
         A `Report`.
@@ -133,13 +134,14 @@ def upscale_paths(upscaler, inputs, output, options=None, overwrite=False, progr
     for number, (source, folder, name) in enumerate(jobs, 1):
         place = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
         try:
-            target, notes = (folder / name, []) if name else plan_target(source, folder, upscaler.scale, options)
+            own = gif_upscaler() if gif_upscaler and kind_of(source) == "gif" else upscaler
+            target, notes = (folder / name, []) if name else plan_target(source, folder, own.scale, options)
             claim(claimed, source, target)
             if not overwrite and is_done(source, target):
                 report.skipped.append((source, target))
                 continue
             with existing_folder(folder):
-                notes += upscale_file(upscaler, source, target, options, for_file(progress, source))
+                notes += upscale_file(own, source, target, options, for_file(progress, source))
             for line in notes:
                 say(line)
             say(f"{place}{source} -> {target}")

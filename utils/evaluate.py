@@ -35,6 +35,7 @@ from srwgan.lpips import LPIPS
 from srwgan.precision import PRECISIONS
 from srwgan.testset import bicubic, find_pairs, read_pair, size
 from srwgan.upscale import Upscaler
+from srwgan.variants import faithful_end
 from utils.comparison import comparison
 
 SHOWN = 6  # crops in a picture
@@ -132,7 +133,7 @@ def load_fidelities(folder, fidelities):
     if fidelities is None:
         yield "", generator
         return
-    faithful = load_generator(os.path.join(folder, "faithful"))
+    faithful = load_generator(faithful_end(folder)) if any(fidelities) else generator
     for fidelity in fidelities:
         yield f" at {fidelity:g}", interpolate(generator, faithful, fidelity)
 

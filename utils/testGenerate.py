@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.export import load_generator
 from srwgan.files import Options, kind_of, plan_target, upscale_file
 from srwgan.gifs import GifReader, GifWriter, gif_info, optimize_gif
 from srwgan.images import flattened, read_image
+from srwgan.interpolation import load_at_fidelity
 from srwgan.resizing import resize
 from srwgan.upscale import Upscaler
+from srwgan.variants import named_model
 from srwgan.videos import CONTAINERS, VideoReader, VideoWriter
 
 __all__ = [
@@ -29,14 +30,19 @@ __all__ = [
 ]  # fmt: skip
 
 BASE_PATH = "./generated_samples"
+MODEL = "SRWGAN_Gen"
 
 
-def load_gen(path="SRWGAN_Gen"):
+def load_gen(path=MODEL, fidelity=0.0):
     """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
+
+    Args:
+        path: "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures, where that is there.
+        fidelity: from 0, sharp (`path` itself), to 1, faithful (`path`/faithful); between them their weights are mixed.
 
     Raises FileNotFoundError and ValueError.
     """
-    return load_generator(path)
+    return load_at_fidelity(named_model(path, MODEL), fidelity)
 
 
 def load_img(imname, base_path="", resize=None, centralize=False):
