@@ -34,13 +34,13 @@ from srwgan.testset import find_pairs, read_pair
 from utils.upscaling_benchmark import in_turns, median_ratio
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, WARMUP_EPOCHS = 10, 7  # warm-up steps cost a fraction of adversarial ones
+EPOCHS, WARMUP_EPOCHS = 12, 10  # warm-up steps cost a fraction of adversarial ones
 HELD_OUT = 8
 
 # Gradients of an L1 loss at an image of 96x96 have a norm of 0.006, of the critic 1, of the content loss 0.5: these
 # weights bring them to 1 : 0.25 : 5, what `weighting-gradient` asks for by its weights.
 BASE = ("--reconstruction l1 --advweight 0.0015 --interpolation uniform --weighting fixed "
-        "--glr 4e-4 --dlr 4e-4 --beta1 0.5 --beta2 0.9")
+        "--glr 4e-4 --dlr 4e-4 --beta1 0.5 --beta2 0.9 --ema 0.99")
 CONTENT = "--pretrained vgg16 --hyperpixel-layers 2,5,9 --content-norm unit"
 CONTENT_WEIGHT = {"fixed": 0.06, "gradient": 1}
 
