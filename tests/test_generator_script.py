@@ -1,0 +1,121 @@
+"""train_generator.sh, its commands only: a stand-in for Python notes them and leaves what a training leaves."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from train_SRWGAN import build_parser, check
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCRIPT = os.path.join(ROOT, "train_generator.sh")
+PYTHON = f"""#!{sys.executable}
+import os, sys
+with open("calls", "a") as file:
+    file.write("\\n".join(sys.argv[2:]) + "\\n--\\n")
+path = sys.argv[sys.argv.index("--chkpt_path") + 1]
+status = os.environ.get("STOPPED_" + os.path.basename(path))
+if status:
+    os.makedirs(path + "/checkpoints")
+    open(path + "/checkpoints/checkpoint", "w").close()
+    sys.exit(int(status))
+for kind, name in ("Gen", "generator.keras"), ("Gen", "config.json"), ("Dis", "discriminator.keras"):
+    os.makedirs(f"{{path}}_{{kind}}", exist_ok=True)
+    with open(f"{{path}}_{{kind}}/{{name}}", "w") as file:
+        file.write(os.path.basename(path))
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """(arguments, **environment) -> the finished script; its folder has photographs and two weights files."""
+    for folder, number in (("photos of mine", 50), ("clean", 45)):
+        (tmp_path / folder).mkdir()
+        for i in range(number):
+            (tmp_path / folder / f"{i}.png").touch()
+    for name in "vgg16.h5", "lpips.npz":
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(PYTHON)
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    (tmp_path / "code").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "code")
+
+    def run(*arguments, **environment):
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        return subprocess.run(["bash", "code/train_generator.sh", *arguments], cwd=tmp_path, text=True,
+                              capture_output=True, env={**os.environ, "PATH": path, **environment})
+
+    return run
+
+
+FILES = "photos of mine", "vgg16.h5", "lpips.npz"
+
+
+def calls(tmp_path):
+    text = (tmp_path / "calls").read_text()
+    (tmp_path / "calls").unlink()
+    return [call.splitlines() for call in text.split("--\n")[:-1]] if "\n--\n" in text else []
+
+
+def test_the_script_is_sound():
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    if shutil.which("shellcheck"):
+        result = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout
+
+
+def test_a_dry_run_prints_two_commands_and_leaves_nothing(script, tmp_path):
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = script(*FILES, "--seed", "7", DRY_RUN="1")
+    assert result.returncode == 0 and not result.stderr
+    warmup, adversarial, end = result.stdout.splitlines()
+    assert "--run-dir runs/generator/warmup " in warmup and "--init runs/generator/warmup_Gen" in adversarial
+    assert warmup.endswith("--seed 7 ") and adversarial.endswith("--seed 7 ")
+    assert "photos\\ of\\ mine" in warmup and "runs/generator/SRWGAN_Gen/faithful" in end
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
+    result = script(*FILES, "--precision", "float32", SHARP_PHOTOS="clean", WARMUP_EPOCHS="3", ADVERSARIAL_EPOCHS="4")
+    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(tmp_path)
+    warmup, adversarial = (build_parser().parse_args(call) for call in calls(tmp_path))
+    check(warmup)
+    check(adversarial)
+    assert (warmup.epochs, warmup.warmup_epochs, adversarial.epochs, adversarial.warmup_epochs) == (3, 3, 4, 0)
+    assert (warmup.datapath, warmup.trainnum) == ("photos of mine", 30)
+    assert (adversarial.datapath, adversarial.trainnum) == ("clean", 25)
+    assert (adversarial.pretrained_weights, adversarial.content_channels) == ("vgg16.h5", "lpips.npz")
+    assert warmup.precision == adversarial.precision == "float32" and warmup.savemodel and adversarial.savemodel
+
+
+def test_both_ends_are_there_at_the_end(script, tmp_path):
+    assert script(*FILES, WORK="work").returncode == 0
+    assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "SRWGAN"
+    faithful = tmp_path / "work" / "SRWGAN_Gen" / "faithful"
+    assert {path.name: path.read_text() for path in faithful.iterdir()} == {
+        "config.json": "warmup", "generator.keras": "warmup"}
+
+
+def test_a_finished_phase_is_passed_over_and_an_interrupted_one_resumed(script, tmp_path):
+    assert script(*FILES, STOPPED_warmup="143").returncode == 143
+    assert [call[:2] for call in calls(tmp_path)] == [["--run-dir", "runs/generator/warmup"]]
+    assert script(*FILES, STOPPED_SRWGAN="130").returncode == 130
+    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/warmup"],
+                                                      ["--run-dir", "runs/generator/SRWGAN"]]
+    assert script(*FILES).returncode == 0
+    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/SRWGAN"]]
+    assert script(*FILES).returncode == 0
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(FILES[:2], "2 arguments"), (("nowhere", *FILES[1:]), "nowhere"),
+                                                 ((FILES[0], "none.h5", FILES[2]), "none.h5"),
+                                                 ((*FILES[:2], "none.npz"), "none.npz")])
+def test_errors_are_one_line(script, tmp_path, arguments, said):
+    result = script(*arguments)
+    assert result.returncode == 2 and said in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
