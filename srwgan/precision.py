@@ -1,6 +1,8 @@
 """Which number format the convolutions compute in, by what the machine is fast at."""
 
 import functools
+import itertools
+import time
 
 import tensorflow as tf
 
@@ -28,7 +30,7 @@ def choose_policy(precision="auto"):
 
 @functools.cache
 def has_fast_bfloat16():
-    """Whether the GPUs (capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16."""
+    """Whether the GPUs (capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16 faster."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
@@ -38,4 +40,18 @@ def has_fast_bfloat16():
             flags = next((line for line in file if line.startswith("flags")), "")
     except OSError:
         return False
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
+    if not {"avx512_bf16", "amx_bf16"} & set(flags.split()):
+        return False
+    return seconds_of_product("bfloat16") < seconds_of_product("float32")  # of some CPUs only half as fast
+
+
+def seconds_of_product(precision, size=1024, repeats=3):
+    """The shortest time of a matrix product on the CPU."""
+    with tf.device("CPU"):
+        matrix = tf.cast(tf.ones([size, size]), precision)
+        times = []
+        for _ in range(1 + repeats):  # the first is for warming up
+            times.append(time.perf_counter())
+            tf.matmul(matrix, matrix).numpy()
+        times.append(time.perf_counter())
+    return min(after - before for before, after in itertools.pairwise(times[1:]))
