@@ -50,7 +50,7 @@ class Span:
             extractor.input("data", images)
             status, result = extractor.extract("output")
             if status:
-                raise MemoryError(f"Received: {width}x{height} pixels, on which ncnn failed. Expected a smaller picture.")
+                raise MemoryError(f"Received: {width}x{height} pixels, on which ncnn failed. Expected fewer.")
             planes = np.array(result)
         return np.rint(np.clip(planes.transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
 
