@@ -207,7 +207,8 @@ def build_trainer(args, generator, discriminator, average, stream):
     from srwgan.trainer import Objective, Trainer
 
     objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.latweight,
-                          args.reconstruction, args.content_norm, args.weighting)
+                          args.reconstruction, args.content_norm, args.weighting, args.otweight,
+                          args.otspace or "discriminator")
     policy = generator.get_layer("first").dtype_policy.name
     hyperpixels = None
     if args.cweight and args.warmup_epochs < args.epochs:
@@ -340,6 +341,16 @@ def check(args):
         raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
     if not (args.advweight or args.rweight or args.cweight):
         raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
+    if args.otspace and not args.otweight:
+        raise ValueError(f"Received: --otspace {args.otspace} with --otweight 0. Expected an --otweight above 0.")
+    if args.otweight and args.otspace != "pixels" and not args.advweight:
+        raise ValueError("Received: --otweight with --advweight 0, which trains no discriminator. "
+                         "Expected --otspace pixels, or an --advweight above 0.")
+    if args.otspace == "pixels" and args.cropsz < 16:
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --otspace pixels. Expected 16 or more.")
+    if args.weighting == "self-adaptive" and args.epochs <= args.warmup_epochs:
+        raise ValueError("Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
+                         "Expected more --epochs than --warmup-epochs.")
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
         raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
@@ -419,8 +430,13 @@ def build_parser():
         help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
     add("--content-channels", metavar="FILE",
         help="with --content-norm unit: .npz of a weight per channel for each hyperpixel layer, such as LPIPS's")
-    add("--weighting", choices=["fixed", "gradient"], default="fixed",
-        help="weights as they are, or on gradients divided by a running mean of their norm")
+    add("--weighting", choices=["fixed", "gradient", "self-adaptive"], default="fixed",
+        help="weights as they are, on gradients divided by a running mean of their norm, or each times a factor of 0.1 "
+        "to 10 that is trained against the networks")
+    add("--otweight", type=number(float, 0), default=0.0,
+        help="weight of an optimal transport between generated and real patches of a replica's batch")
+    add("--otspace", choices=["discriminator", "pixels"],
+        help="what the patches are compared by (default: discriminator)")
     add("--shift", type=number(int, 0), metavar="PIXELS",
         help="discriminator and hyperpixels see the images from a changing offset below this, against grids in the "
         "result; 0: none (default: the scale)")

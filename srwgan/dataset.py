@@ -113,15 +113,16 @@ class CropStream:
 def held_out_crops(photos, crop, scale, number, degradation="bicubic", condition="none"):
     """Fixed crops for validation, the centres of the photographs: (low_res, high_res) in [-1, 1].
 
-    The same degradations befall them in every run, whatever its seed. With a condition: ((low_res, strength), high_res).
+    With a condition: ((low_res, strength), high_res). Degradations are the same in every run, whatever its seed.
     """
     check_degradation(degradation, condition)
     number = min(number, len(photos))
     crops = np.stack([centre(photos[i], crop) for i in range(number)])
     if degradation == "bicubic":
         return to_range(downscale(tf.constant(crops), scale)), to_range(tf.constant(crops))
-    low_res, strength = zip(*[degrade(degradation, crops[i], photos[i], scale, np.random.default_rng([i, 0, 0, VALIDATION]))
-                              for i in range(number)], strict=True)
+    randoms = [np.random.default_rng([i, 0, 0, VALIDATION]) for i in range(number)]
+    low_res, strength = zip(*[degrade(degradation, crops[i], photos[i], scale, randoms[i]) for i in range(number)],
+                            strict=True)
     low_res, strength = to_range(tf.constant(np.stack(low_res))), tf.constant(strength, tf.float32)
     return low_res if condition == "none" else (low_res, strength), to_range(tf.constant(crops))
 

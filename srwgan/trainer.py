@@ -4,6 +4,7 @@ Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028),
 """
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
@@ -15,8 +16,10 @@ from srwgan.losses import (
     lattice_loss,
     reconstruction_loss,
 )
+from srwgan.transport import patch_features, transport_loss
 
-TERMS = ("adversarial", "reconstruction", "content", "lattice")
+TERMS = ("adversarial", "reconstruction", "content", "lattice", "transport")
+ADAPTIVE_BOUND, ADAPTIVE_RATE = 10.0, 1e-3  # largest change of a weight, and the sum of all changes in a step
 COUNTS = ("stop", "bad_steps", "bad_in_a_row")  # metrics that are not means
 PHASES = ("warmup", "critic", "full")  # reconstruction alone; discriminator alone; both networks, all losses
 
@@ -32,13 +35,16 @@ class Objective:
     latweight: float = 0.0
     reconstruction: str = "mse"  # or "l1"
     content_norm: str = "energy"  # or "unit"
-    weighting: str = "fixed"  # or "gradient": each term's gradient is divided by a running mean of its norm first
+    weighting: str = "fixed"  # "gradient": each term's gradient is divided by a running mean of its norm first
+    # "self-adaptive": each weight times a factor that is trained against the networks, see `Trainer.adapt`
+    otweight: float = 0.0
+    otspace: str = "discriminator"  # or "pixels"
 
     def weights(self, phase):
         if phase == "warmup":
             return {"reconstruction": self.rweight or 1.0}
         weights = {"adversarial": self.advweight, "reconstruction": self.rweight, "content": self.cweight,
-                   "lattice": self.latweight}
+                   "lattice": self.latweight, "transport": self.otweight}
         return {term: weight for term, weight in weights.items() if weight}
 
 
@@ -48,7 +54,7 @@ class Trainer:
     Build it, and what it is given, inside `strategy.scope()`.
 
     Args:
-        generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1], or from (images, strength (B,)), see `train_batch`.
+        generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1]; with a condition from (images, strength (B,)).
         discriminator: (B, sH, sW, 3) -> (B, 1).
         hyperpixels: images -> list of feature maps; None where the content weight is 0.
         objective: an `Objective`.
@@ -77,6 +83,8 @@ class Trainer:
         generator_optimizer.build(generator.trainable_variables)
         discriminator_optimizer.build(discriminator.trainable_variables)
         self.running_norms = {term: state(0.0) for term in TERMS}
+        self.adaptive = {term: state(0.0) for term in TERMS}
+        self.patch_features = patch_features(objective.otspace, discriminator) if objective.otweight else None
         self.loss_scale = state(2.0**12 if loss_scaling else 1.0)
         self.averaged_steps, self.bad_steps, self.bad_in_a_row = state(0.0), state(0.0), state(0.0)
 
@@ -95,6 +103,8 @@ class Trainer:
         metrics = {name: self.strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
         finite = metrics.pop("finite") > 0.5
         self.update_state(metrics, finite, average=phase != "critic")
+        if self.objective.weighting == "self-adaptive" and phase == "full":
+            self.adapt(metrics, finite)
         return {**metrics, "bad_steps": self.bad_steps.read_value(), "bad_in_a_row": self.bad_in_a_row.read_value()}
 
     @tf.function
@@ -154,6 +164,8 @@ class Trainer:
         mean = total * self.loss_scale / tf.cast(tf.shape(fake)[0], tf.float32)
         gradients = tape.gradient(fake, self.generator.trainable_variables, output_gradients=mean)
         metrics["g_loss_total"] = tf.add_n([factors[term] * metrics[term] for term in image_gradients])
+        if self.objective.weighting == "self-adaptive":
+            metrics.update({f"adaptive_{term}": tf.convert_to_tensor(factors[term]) for term in image_gradients})
         return metrics, gradients
 
     def loss_gradients(self, high_res, fake, phase):
@@ -161,7 +173,8 @@ class Trainer:
         functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
                      "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction),
                      "content": self.content_loss_to(high_res),
-                     "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale)}
+                     "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale),
+                     "transport": self.transport_loss_to(high_res)}
         losses, gradients = {}, {}
         for term in self.objective.weights(phase):
             with tf.GradientTape() as tape:
@@ -179,13 +192,28 @@ class Trainer:
 
         return loss
 
+    def transport_loss_to(self, high_res):
+        """The loss of this replica's whole batch, for each sample: halves of a batch do not add up to it.
+
+        So two replicas with half the batch each do not take the step of one with the whole.
+        """
+        def loss(fake):
+            real_features = self.patch_features(self.shifted(high_res))
+            divergence = transport_loss(real_features, self.patch_features(self.shifted(fake)), self.step_key(1))
+            return tf.repeat(divergence, tf.shape(fake)[0])
+
+        return loss
+
+    def step_key(self, use):
+        """A key for random numbers of one use: another at every step, alike on all replicas."""
+        step = self.discriminator_optimizer.iterations + self.generator_optimizer.iterations
+        return tf.stack([tf.constant(use, tf.int64), tf.cast(step, tf.int64)])
+
     def shifted(self, images):
         """The window of (B, H, W, 3) at this step's offset, `shift` pixels smaller each way."""
         if not self.shift:
             return images
-        step = self.discriminator_optimizer.iterations + self.generator_optimizer.iterations  # alike on all replicas
-        key = tf.stack([tf.zeros((), tf.int64), tf.cast(step, tf.int64)])
-        top, left = tf.unstack(tf.random.stateless_uniform([2], key, 0, self.shift, tf.int32))
+        top, left = tf.unstack(tf.random.stateless_uniform([2], self.step_key(0), 0, self.shift, tf.int32))
         rolled = tf.roll(images, [-top, -left], [1, 2])  # a slice at a changing place would be compiled anew by XLA
         return rolled[:, : images.shape[1] - self.shift, : images.shape[2] - self.shift]
 
@@ -196,6 +224,8 @@ class Trainer:
             for term in factors:
                 running, now = self.running_norms[term].read_value(), norms[f"{term}_norm"]
                 factors[term] /= tf.where(running > 0, running, now) + 1e-12
+        if self.objective.weighting == "self-adaptive" and phase == "full":
+            factors = {term: weight * mask(self.adaptive[term].read_value()) for term, weight in factors.items()}
         return factors
 
     def in_parts(self, function, *batch):
@@ -241,6 +271,21 @@ class Trainer:
         if average:
             self.update_average(finite)
 
+    def adapt(self, metrics, finite):
+        """Each term's weight climbs the weighted loss that the generator descends.
+
+        After the self-adaptive weights of McClenny and Braga-Neto 2020 (arXiv:2009.04544), with two changes: the ascent
+        is normalised by the sum of the terms, and its positive `mask` is bounded. The adversarial loss is defined up to
+        a constant only, so its term is D(real) - D(fake), taken before the critic's step; where it is negative its
+        weight falls.
+        """
+        weights = self.objective.weights("full")
+        losses = {term: metrics["wasserstein" if term == "adversarial" else term] for term in weights}
+        slopes = {term: weight * losses[term] * mask_slope(self.adaptive[term]) for term, weight in weights.items()}
+        total = tf.add_n([tf.abs(slope) for slope in slopes.values()]) + 1e-12
+        for term, slope in slopes.items():
+            self.adaptive[term].assign_add(tf.where(finite, ADAPTIVE_RATE * slope / total, 0.0))
+
     def update_average(self, finite):
         self.averaged_steps.assign_add(tf.cast(finite, tf.float32))
         decay = tf.minimum(self.ema, (1.0 + self.averaged_steps) / (10.0 + self.averaged_steps))
@@ -271,8 +316,17 @@ class Trainer:
         return tf.train.Checkpoint(
             generator=self.generator, discriminator=self.discriminator, average=self.average,
             generator_optimizer=self.generator_optimizer, discriminator_optimizer=self.discriminator_optimizer,
-            running_norms=self.running_norms, loss_scale=self.loss_scale, averaged_steps=self.averaged_steps,
-            bad_steps=self.bad_steps, bad_in_a_row=self.bad_in_a_row, **more)
+            running_norms=self.running_norms, adaptive=self.adaptive, loss_scale=self.loss_scale,
+            averaged_steps=self.averaged_steps, bad_steps=self.bad_steps, bad_in_a_row=self.bad_in_a_row, **more)
+
+
+def mask(value):
+    """The factor of a self-adaptive weight: positive, 1 at 0, rising, within 1 / ADAPTIVE_BOUND and ADAPTIVE_BOUND."""
+    return ADAPTIVE_BOUND ** tf.tanh(value)
+
+
+def mask_slope(value):
+    return mask(value) * math.log(ADAPTIVE_BOUND) * (1 - tf.tanh(value) ** 2)
 
 
 def image_norms(gradient):

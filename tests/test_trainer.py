@@ -13,9 +13,11 @@ from srwgan.generator import Generator, with_precision
 from srwgan.losses import content_loss, lattice_loss
 from srwgan.metrics import psnr
 from srwgan.optimizer import GuardedAdam, build_optimizer
-from srwgan.trainer import TERMS, Objective, Trainer
+from srwgan.trainer import ADAPTIVE_BOUND, Objective, Trainer, mask
+from srwgan.transport import pixel_patches, transport_loss
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
+TERMS = tuple(WEIGHTS.weights("full"))
 
 
 def hyperpixels(images):
@@ -46,7 +48,7 @@ def state(trainer):
     optimizers = [*trainer.generator_optimizer.variables, *trainer.discriminator_optimizer.variables]
     networks = [trainer.generator, trainer.discriminator, trainer.average]
     return [np.array(v) for v in [w for network in networks for w in network.get_weights()] + optimizers
-            + [trainer.running_norms[term] for term in TERMS] + [trainer.averaged_steps]]
+            + [*trainer.running_norms.values(), *trainer.adaptive.values(), trainer.averaged_steps]]
 
 
 def assert_weights(network, expected, rtol=2e-4, atol=1e-6):
@@ -437,3 +439,98 @@ def test_the_lattice_term_takes_part_by_its_weight(eagerly):
     sgd(generator, lambda: 2 * tf.reduce_mean(lattice_loss(high_res, generator(low_res), 2)))
     assert_weights(trainer.generator, generator.get_weights())
     assert metrics["lattice"] > 0 and "reconstruction" not in metrics
+
+
+# Self-adaptive weights
+
+
+SELF_ADAPTIVE = Objective(5.0, 0.3, 0.7, 2.0, 0.4, weighting="self-adaptive")
+
+
+def test_the_weight_of_the_larger_loss_grows_faster(eagerly):
+    trainer = build(SELF_ADAPTIVE, rate=1e-3)
+    metrics = trainer.train_batch(batch())
+    for term in TERMS:
+        np.testing.assert_allclose(metrics[f"adaptive_{term}"], SELF_ADAPTIVE.weights("full")[term], rtol=1e-6)
+    losses = {**metrics, "adversarial": metrics["wasserstein"]}
+    values = {term: SELF_ADAPTIVE.weights("full")[term] * float(losses[term]) for term in TERMS}
+    grown = {term: float(trainer.adaptive[term]) for term in TERMS}
+    assert sorted(TERMS, key=values.get) == sorted(TERMS, key=grown.get) and len(set(grown.values())) == len(TERMS)
+    ratios = [grown[term] / values[term] for term in TERMS]
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-4)  # the ascent of the weighted losses
+
+    more = trainer.train_batch(batch(seed=1))
+    for term in TERMS:
+        expected = SELF_ADAPTIVE.weights("full")[term] * mask(tf.constant(grown[term]))
+        np.testing.assert_allclose(more[f"adaptive_{term}"], expected, rtol=1e-5)
+    total = sum(more[f"adaptive_{term}"] * more[term] for term in TERMS)
+    np.testing.assert_allclose(more["g_loss_total"], total, rtol=1e-4)
+
+
+def test_a_constant_added_to_the_critic_changes_no_weight(eagerly):
+    grown = []
+    for constant in (0.0, 100.0):
+        trainer = build(SELF_ADAPTIVE)
+        *_, bias = trainer.discriminator.get_layer("patch_scores").weights
+        bias.assign(bias + constant)
+        metrics = trainer.train_batch(batch())
+        grown.append([float(trainer.adaptive[term]) for term in TERMS])
+    assert abs(metrics["adversarial"]) > 100
+    np.testing.assert_allclose(grown[0], grown[1], rtol=1e-3, atol=1e-7)
+
+
+def test_adaptive_weights_stay_positive_and_bounded():
+    values = mask(tf.constant([-1e6, -1.0, 0.0, 1.0, 1e6])).numpy()
+    np.testing.assert_allclose(values[[0, 2, 4]], [1 / ADAPTIVE_BOUND, 1, ADAPTIVE_BOUND], rtol=1e-5)
+    assert np.all(np.diff(values) > 0)
+
+
+def test_adaptive_weights_are_trained_in_full_steps_alone_and_kept(eagerly):
+    trainer = build(SELF_ADAPTIVE, optimizer=GuardedAdam)
+    for phase in ("warmup", "critic"):
+        trainer.train_batch(batch(), phase)
+    assert not any(float(value) for value in trainer.adaptive.values())
+    trainer.train_batch((tf.fill([4, 8, 8, 3], float("nan")), *batch()[1:]))
+    assert not any(float(value) for value in trainer.adaptive.values())
+    trainer.train_batch(batch())
+    kept = trainer.checkpoint()
+    assert kept.adaptive["content"] is trainer.adaptive["content"] and float(kept.adaptive["content"]) > 0
+
+
+# Optimal transport
+
+
+@pytest.mark.parametrize("space", ["discriminator", "pixels"])
+def test_the_transport_term_takes_part_by_its_weight(eagerly, space):
+    trainer = build(Objective(cweight=0, advweight=0.1, rweight=0, otweight=3.0, otspace=space))
+    metrics = trainer.train_batch(batch())
+    assert metrics["transport"] > 0 and metrics["transport_norm"] > 0
+    total = 0.1 * metrics["adversarial"] + 3 * metrics["transport"]
+    np.testing.assert_allclose(metrics["g_loss_total"], total, rtol=1e-4)
+
+
+def test_the_transport_loss_falls_as_the_images_approach_and_moves_the_fake_alone():
+    random = np.random.default_rng(0)
+    real, start = (tf.constant(random.uniform(-1, 1, (2, 24, 24, 3)), tf.float32) for _ in range(2))
+    key = tf.constant([1, 7], tf.int64)
+
+    def loss(real, fake):
+        return transport_loss(pixel_patches(real), pixel_patches(fake), key)
+
+    values = [float(loss(real, start + share * (real - start))) for share in (0, 0.5, 0.9, 1)]
+    assert values == sorted(values, reverse=True) and values[0] > 0.1 and abs(values[-1]) < 1e-6
+    with tf.GradientTape() as tape:
+        tape.watch([real, start])
+        value = loss(real, start)
+    at_real, at_fake = tape.gradient(value, [real, start])
+    assert at_real is None and np.abs(at_fake).max() > 0
+    np.testing.assert_allclose(loss(3 * real, 3 * start), value, rtol=1e-3)  # whatever the features' scale
+
+
+def test_patches_are_side_by_side():
+    rows, columns = np.meshgrid(np.arange(19.0), np.arange(16.0), indexing="ij")
+    patches = pixel_patches(tf.constant(np.stack([rows, columns, rows], -1)[None], tf.float32))
+    assert patches.shape == (1, 2, 2, 192)
+    second = np.reshape(patches[0, 1, 0], (8, 8, 3))
+    np.testing.assert_array_equal(second[..., 0], rows[8:16, :8])
+    np.testing.assert_array_equal(second[..., 1], columns[8:16, :8])

@@ -96,12 +96,18 @@ def show_inline(path):
 def draw_history(history, path):
     """Curves of a training history, a dict of lists with a value for each epoch, saved as a PNG."""
     panels = {"discriminator": ("d_loss", "wasserstein", "gradient_penalty"), "generator": ("g_loss", "g_loss_total"),
-              "reconstruction and content": ("reconstruction_loss", "content_loss"),
+              "other losses": ("reconstruction_loss", "content_loss", "transport"),
               "PSNR of held-out crops (dB)": ("psnr", "psnr_bicubic"),
               "gradient norms": ("critic_norm", "adversarial_norm", "reconstruction_norm", "content_norm"),
               "images per second": ("images_per_second",)}
-    figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), layout="constrained")
-    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+    adaptive = tuple(name for name in history if name.startswith("adaptive_"))
+    if adaptive:
+        panels["self-adaptive weights"] = adaptive
+    columns = -(-len(panels) // 2)
+    figure, axes = plt.subplots(2, columns, figsize=(4.3 * columns, 6.5), layout="constrained")
+    for axis in axes.flat[len(panels):]:
+        axis.set_visible(False)
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
         for name in names:
             values = np.array(history.get(name, []), float)
             if np.isfinite(values).any():
