@@ -124,7 +124,7 @@ def run_command_line(arguments):
         from srwgan.upscale import Upscaler
 
     def load(path):
-        return Upscaler(load_at_fidelity(path, args.fidelity), args.precision, args.tile, args.batch_size)
+        return Upscaler(load_at_fidelity(path, args.fidelity), args.precision, args.tile, args.batch_size, args.strength)
 
     for_gifs = gif_loader(load) if args.model is None and not args.fidelity else None
     upscaler = load(model_path(args.model))
@@ -152,6 +152,8 @@ def check_before_loading(args, options):
     if not can_be_made(Path(args.output).absolute()):
         raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
     check_fidelity(args.fidelity)
+    if args.strength is not None and not 0 <= args.strength <= 1:
+        raise ValueError(f"Received: --strength {args.strength:g}. Expected a number from 0 to 1.")
     model = model_path(args.model)
     if not model.exists():
         raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
@@ -214,6 +216,11 @@ def add_files(group):
         "--fidelity", type=float, default=0.0, metavar="0..1",
         help="0: sharp, FOLDER itself; 1: faithful, FOLDER/faithful, which invents nothing; between: a mix, as fast. "
         f"Above 0, GIFs are upscaled by {MODEL} too. Default: %(default)g",
+    )  # fmt: skip
+    group.add_argument(
+        "--strength", type=float, metavar="0..1",
+        help="of the pictures' degradation, for a generator trained with --condition noise: 0 none, 1 the strongest. "
+        "Default: 0",
     )  # fmt: skip
     group.add_argument(
         "--overwrite", action="store_true", help="do again what has a result that is not older than its source"

@@ -130,7 +130,8 @@ def build_networks(args):
     keras.utils.set_random_seed(args.seed)
     policy = choose_policy(args.precision)
     if not args.init:
-        generator = Generator(args.filters, args.blocks, args.scale, dtype=policy)
+        generator = Generator(args.filters, args.blocks, args.scale, args.activation, args.upsampling, args.attention,
+                              args.condition, dtype=policy)
         return generator, Discriminator(args.dfilters, dtype=policy), with_precision(generator, policy)
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
     start = load_generator(folder)
@@ -139,6 +140,9 @@ def build_networks(args):
     if start.scale != args.scale:
         raise ValueError(f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. "
                          "Expected the same.")
+    if start.condition != args.condition:
+        raise ValueError(f"Received: --condition {args.condition} with --init {folder}, of condition "
+                         f"{start.condition}. Expected the same.")
     critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
     log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
     critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
@@ -190,13 +194,13 @@ def build_stream(args, photos):
     from srwgan.dataset import CropStream
 
     return CropStream(photos, args.cropsz, args.scale, args.batchsz, args.seed, args.crops_per_photo, args.sampling,
-                      args.dstep, args.interpolation)
+                      args.dstep, args.interpolation, args.degradation, args.condition)
 
 
 def build_validation(args, held_out):
     from srwgan.dataset import held_out_crops
 
-    return held_out_crops(held_out, args.cropsz, args.scale, args.validnum)
+    return held_out_crops(held_out, args.cropsz, args.scale, args.validnum, args.degradation, args.condition)
 
 
 def build_trainer(args, generator, discriminator, average, stream):
@@ -329,6 +333,8 @@ def download(name, datapath):
 
 def check(args):
     """What no single flag's type can tell."""
+    from srwgan.degradations import check_degradation
+
     if args.cropsz % args.scale:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")
     if args.warmup_epochs >= args.epochs and args.critic_warmup:
@@ -337,6 +343,7 @@ def check(args):
     if args.batchsz % args.accumulate:
         raise ValueError(f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. "
                          "Expected a multiple of it.")
+    check_degradation(args.degradation, args.condition)
     if args.content_channels and args.content_norm != "unit":
         raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
     if not (args.advweight or args.rweight or args.cweight):
@@ -403,6 +410,8 @@ def build_parser():
     add("--cropsz", type=number(int, 16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
+    add("--degradation", choices=["bicubic", "gif", "real"], default="bicubic",
+        help="what the low-resolution partners suffer: nothing more, a GIF's palette and dither, or blur, noise and JPEG")
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
 
@@ -412,6 +421,12 @@ def build_parser():
     add("--filters", type=number(int, 4), default=64, help="channels of the generator's residual blocks")
     add("--blocks", type=count, default=8, help="residual blocks of the generator")
     add("--dfilters", type=number(int, 4), default=64, help="channels of the discriminator's first convolution")
+    add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
+    add("--upsampling", choices=["pixelshuffle", "fourier", "resize-conv"], default="pixelshuffle",
+        help="how the generator enlarges its features")
+    add("--attention", choices=["none", "channel", "window"], default="none", help="in the generator's blocks")
+    add("--condition", choices=["none", "noise"], default="none",
+        help="noise: the generator is told the strength of the degradation")
     add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
     add("--pretrained", default="resnet50", metavar="NAME",
         help="classifier of the content loss: resnet50, resnet101, vgg16, vgg19, or a .keras file")

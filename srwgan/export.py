@@ -1,6 +1,7 @@
 """Networks on disk and back: a SavedModel that needs none of this code, with the Keras file for fine-tuning in it."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -19,8 +20,8 @@ DISCRIMINATOR_FILE = "discriminator.keras"
 def export_generator(generator, path, training=None, served=True):
     """Write a generator as a SavedModel folder; what stood there is moved aside.
 
-    The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1] and gives (B, scale H, scale W, 3), edges
-    included (see `image_operator`). It also holds `generator.keras`, `config.json` and a model card `README.md`.
+    The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1], with a condition `strength` (B,) in [0, 1] too,
+    and gives (B, scale H, scale W, 3), edges included (see `image_operator`). It also holds `generator.keras`, `config.json` and a model card `README.md`.
 
     Files hold float32, whatever the training computed in.
 
@@ -120,13 +121,18 @@ class ForeignGenerator:
         return tf.cast(result, "float32")
 
 
-def image_operator(generator, images):
-    """Pad the edges by the receptive field (repeating them), run, crop: what every tile size gives alike."""
-    halo, scale = generator.receptive_field, generator.scale
+def image_operator(generator, images, *condition):
+    """Pad the edges by the receptive field (repeating them), run, crop: what every tile size gives alike.
+
+    The padding ends on multiples of the alignment. Without a known receptive field the picture is run as it is.
+    """
+    alignment, scale = generator.alignment, generator.scale
+    halo = math.ceil((generator.receptive_field or 0) / alignment) * alignment
     height, width = tf.shape(images)[1], tf.shape(images)[2]
-    images = tf.gather(images, tf.clip_by_value(tf.range(-halo, height + halo), 0, height - 1), axis=1)
-    images = tf.gather(images, tf.clip_by_value(tf.range(-halo, width + halo), 0, width - 1), axis=2)
-    high_res = generator(images, training=False)
+    for axis, size in (1, height), (2, width):
+        places = tf.range(-halo, size + -size % alignment + halo)
+        images = tf.gather(images, tf.clip_by_value(places, 0, size - 1), axis=axis)
+    high_res = generator((images, *condition) if condition else images, training=False)
     top = halo * scale
     return high_res[:, top : top + height * scale, top : top + width * scale]
 
@@ -155,7 +161,9 @@ def write_saved_model(network, function, folder):
     module = tf.Module()
     module.network = network
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32, name="images")]
-    module.serve = tf.function(lambda images: {"output": function(network, images)}, input_signature=signature)
+    if getattr(network, "condition", "none") != "none":
+        signature.append(tf.TensorSpec((None,), tf.float32, name="strength"))
+    module.serve = tf.function(lambda *inputs: {"output": function(network, *inputs)}, input_signature=signature)
     tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
 
 
@@ -189,12 +197,14 @@ def write_text(path, text):
 
 def model_card(config):
     rows = "".join(f"| {name} | {value} |\n" for name, value in config["training"].items())
+    told = "" if config.get("condition", "none") == "none" else (
+        " It is told the strength of their degradation too, (B,) in [0, 1]: `model.serve(images, strength)`.")
     trained = f"## Training\n| | |\n|---|---|\n{rows}" if rows else "Not said how it was trained.\n"
     return f"""# Super-resolution generator, x{config["scale"]}
 
 A generator of [SRWGAN](../README.md): {config["filters"]} filters, {config["blocks"]} residual blocks, \
 {config["parameters"]:,} parameters. \
-Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).
+Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).{told}
 
 - `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `model = tf.saved_model.load(folder)` and then
   `model.serve(images)["output"]` need none of SRWGAN's code.

@@ -13,23 +13,43 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srwgan.generator import SCALES, Generator
+from srwgan.generator import SCALES, Generator, with_precision
 from srwgan.precision import choose_policy
 
 log = logging.getLogger(__name__)
 
 
-def network_for(generator, precision="auto"):
-    """UnpaddedNetwork of a Generator; OpaqueNetwork round any other model with `scale` and `receptive_field`.
+def network_for(generator, precision="auto", strength=None):
+    """UnpaddedNetwork of a plain Generator; OpaqueNetwork round any other model with `scale` and `receptive_field`.
 
-    Raises ValueError for an unknown precision.
+    Args:
+        strength: of the pictures' degradation, 0 to 1, for a Generator with that condition (default: its attribute
+            `strength`, else 0).
+
+    Raises ValueError for an unknown precision, and for a strength that is not in [0, 1] or that the model cannot take.
     """
     policy = keras.dtype_policies.get(choose_policy(precision))
+    conditional = getattr(generator, "condition", "none") == "noise"
+    strength = getattr(generator, "strength", None) if strength is None else strength
+    check_strength(strength, conditional)
     if isinstance(generator, Generator):
-        return UnpaddedNetwork(generator, policy.compute_dtype)
+        if generator.is_plain:
+            return UnpaddedNetwork(generator, policy.compute_dtype)
+        twin = with_precision(generator, policy.name)
+        return OpaqueNetwork(twin, policy.compute_dtype, (strength or 0.0) if conditional else None)
     if precision not in ("auto", "float32"):
         log.warning("This model computes in the precision it was saved with; precision=%s is left aside.", precision)
     return OpaqueNetwork(generator)
+
+
+def check_strength(strength, conditional):
+    if strength is None:
+        return
+    if not conditional:
+        raise ValueError(f"Received: strength {strength} for a generator that takes none. "
+                         "Expected none, or a generator trained with --condition noise.")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"Received: strength {strength}. Expected a number from 0 to 1.")
 
 
 class UnpaddedNetwork:
@@ -161,17 +181,20 @@ class UnpaddedNetwork:
 class OpaqueNetwork:
     """Any model (B, H, W, 3) -> (B, scale H, scale W, 3), run as it is and its halo cut off afterwards.
 
-    Without a known receptive field (`receptive_field` None) it has no halo and has to be given whole pictures.
+    Without a known receptive field (`receptive_field` None) it has no halo and has to be given whole pictures. A model
+    with a condition is told the same `strength` for all of them.
     """
 
-    def __init__(self, generator):
-        self.generator, self.scale, self.precision = generator, generator.scale, "float32"
+    def __init__(self, generator, precision="float32", strength=None):
+        self.generator, self.scale, self.precision = generator, generator.scale, precision
+        self.strength = strength
         self.alignment = getattr(generator, "alignment", 1)
         self.whole, self.last_factor = generator.receptive_field is None, 1
         self.halo = 0 if self.whole else math.ceil(generator.receptive_field / self.alignment) * self.alignment
 
     def __call__(self, low_res):
-        high_res = tf.cast(self.generator(low_res), "float32")
+        told = low_res if self.strength is None else (low_res, tf.fill(tf.shape(low_res)[:1], self.strength))
+        high_res = tf.cast(self.generator(told), "float32")
         size = tf.shape(low_res)[1:3] * self.scale
         message = f"The model does not upscale by {self.scale} as it says it does."
         tf.debugging.assert_equal(tf.shape(high_res)[1:3], size, message)
@@ -181,7 +204,8 @@ class OpaqueNetwork:
         return self(low_res) * gain + offset
 
     def bytes_per_pixel(self):
-        return 64 * 4 * self.scale**2  # 64 channels at the result's resolution: a cautious guess
+        channels = max(getattr(self.generator, "filters", 64), 64)
+        return channels * 4 * self.scale**2  # that many at the result's resolution: a cautious guess
 
 
 def crop(x, margin):

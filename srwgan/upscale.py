@@ -36,6 +36,8 @@ class Upscaler:
         precision: "auto" (bfloat16 where the machine computes in it, else float32), "float32", "bfloat16", "float16".
         tile: side of square tiles in low-resolution pixels; by default the largest that memory allows.
         batch_size: tiles or frames run at once; by default 1 on a CPU, more small ones on a GPU.
+        strength: of the pictures' degradation, 0 to 1, for a generator with that condition (default: its attribute
+            `strength`, else 0).
 
     Attributes:
         scale: the factor between low and high resolution.
@@ -44,12 +46,12 @@ class Upscaler:
     Raises ValueError for arguments and pixels outside of these.
     """
 
-    def __init__(self, generator, precision="auto", tile=None, batch_size=None):
+    def __init__(self, generator, precision="auto", tile=None, batch_size=None, strength=None):
         for name, value in (("tile", tile), ("batch_size", batch_size)):
             if value is not None and value < 1:
                 raise ValueError(f"Received: {name}={value}. Expected 1 or more.")
         self.generator = generator
-        self.network = network_for(generator, precision)
+        self.network = network_for(generator, precision, strength)
         self.scale, self.precision = self.network.scale, self.network.precision
         self.tile, self.batch_size = tile, batch_size
         self.compiled, self.lock = {}, threading.Lock()

@@ -18,6 +18,7 @@ from PIL import Image
 from srwgan.files import Options, kind_of, plan_target, upscale_file
 from srwgan.gifs import GifReader, GifWriter, gif_info, optimize_gif
 from srwgan.images import flattened, read_image
+from srwgan.inference import check_strength
 from srwgan.interpolation import load_at_fidelity
 from srwgan.resizing import resize
 from srwgan.upscale import Upscaler
@@ -33,16 +34,21 @@ BASE_PATH = "./generated_samples"
 MODEL = "SRWGAN_Gen"
 
 
-def load_gen(path=MODEL, fidelity=0.0):
+def load_gen(path=MODEL, fidelity=0.0, strength=None):
     """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
 
     Args:
         path: "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures, where that is there.
         fidelity: from 0, sharp (`path` itself), to 1, faithful (`path`/faithful); between them their weights are mixed.
+        strength: of the degradation of the pictures to come, 0 to 1, for a generator trained with --condition noise.
 
     Raises FileNotFoundError and ValueError.
     """
-    return load_at_fidelity(named_model(path, MODEL), fidelity)
+    gen_model = load_at_fidelity(named_model(path, MODEL), fidelity)
+    if strength is not None:
+        check_strength(strength, getattr(gen_model, "condition", "none") == "noise")
+        gen_model.strength = strength
+    return gen_model
 
 
 def load_img(imname, base_path="", resize=None, centralize=False):
@@ -222,7 +228,7 @@ def upscaler_for(gen_model, batch_size):
         raise ValueError(f"Received: batch_size={batch_size}. Expected 1 or more.")
     weights = gen_model.get_weights() if hasattr(gen_model, "get_weights") else []
     digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest()
-    key = id(gen_model), digest, batch_size
+    key = id(gen_model), digest, batch_size, getattr(gen_model, "strength", None)
     if key not in UPSCALERS:
         UPSCALERS.clear()
         UPSCALERS[key] = Upscaler(gen_model, batch_size=batch_size)
