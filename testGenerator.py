@@ -124,7 +124,8 @@ def run_command_line(arguments):
         from srwgan.upscale import Upscaler
 
     def load(path):
-        return Upscaler(load_at_fidelity(path, args.fidelity), args.precision, args.tile, args.batch_size, args.strength)
+        generator = load_at_fidelity(path, args.fidelity)
+        return Upscaler(generator, args.precision, args.tile, args.batch_size, args.strength)
 
     for_gifs = gif_loader(load) if args.model is None and not args.fidelity else None
     upscaler = load(model_path(args.model))

@@ -411,7 +411,7 @@ def build_parser():
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
     add("--degradation", choices=["bicubic", "gif", "real"], default="bicubic",
-        help="what the low-resolution partners suffer: nothing more, a GIF's palette and dither, or blur, noise and JPEG")
+        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, or blur, noise and JPEG")
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
 

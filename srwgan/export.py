@@ -20,8 +20,9 @@ DISCRIMINATOR_FILE = "discriminator.keras"
 def export_generator(generator, path, training=None, served=True):
     """Write a generator as a SavedModel folder; what stood there is moved aside.
 
-    The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1], with a condition `strength` (B,) in [0, 1] too,
-    and gives (B, scale H, scale W, 3), edges included (see `image_operator`). It also holds `generator.keras`, `config.json` and a model card `README.md`.
+    The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1], with a condition `strength` (B,) in [0, 1]
+    too, and gives (B, scale H, scale W, 3), edges included (see `image_operator`). It also holds
+    `generator.keras`, `config.json` and a model card `README.md`.
 
     Files hold float32, whatever the training computed in.
 

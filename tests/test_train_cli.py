@@ -79,6 +79,10 @@ def test_savemodel_means_what_it_says(text, value):
     (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
     (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
     (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+    (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
+    (["--condition", "noise"], "Received: --condition noise with --degradation bicubic"),
+    (["--upsampling", "nearest"], "argument --upsampling: invalid choice: "),
+    (["--attention", "full"], "argument --attention: invalid choice: "),
     (["--weighting", "adaptive"], "invalid choice: 'adaptive' (choose from"),
     (["--otspace", "pixels"], "Received: --otspace pixels with --otweight 0. Expected an --otweight above 0."),
     (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
@@ -210,3 +214,26 @@ def test_a_resumed_run_takes_its_flags_and_refuses_others(tiny, own_folder, caps
     assert train_SRWGAN.main(["--resume", "run"]) == 0
     with open("trainHistoryDict", "rb") as file:
         assert len(pickle.load(file)["psnr"]) == 2
+
+
+RESEARCH = [
+    "--degradation gif --weighting self-adaptive --otweight 0.1 --otspace pixels --upsampling fourier "
+    "--attention channel",
+    "--degradation real --condition noise --weighting gradient --otweight 0.1 --upsampling resize-conv "
+    "--attention window",
+]
+
+
+@pytest.mark.parametrize("flags", RESEARCH)
+def test_research_options_train_and_export(flags, tiny, own_folder):
+    argv = [*tiny, "--cropsz", "32", "--epochs", "1", "--savemodel", "True", "--run-dir", "run", *flags.split()]
+    train_SRWGAN.main(argv)
+    history = json.loads((own_folder / "run" / "history.json").read_text())["epochs"]
+    assert np.isfinite(history["psnr"]).all() and history["transport"][0] > 0
+    assert ("adaptive_transport" in history) == ("self-adaptive" in flags)
+    generator = load_generator("SRWGAN_Gen")
+    assert f"--upsampling {generator.upsampling} --attention {generator.attention}" in flags
+    assert generator.condition == ("noise" if "--condition noise" in flags else "none")
+    if generator.condition == "noise":
+        with pytest.raises(SystemExit):
+            train_SRWGAN.main([*tiny, "--init", "SRWGAN_Gen"])  # without --condition noise
