@@ -81,7 +81,7 @@ def common_palette(frames, colors, quantizer):
     """At most `colors` (N, 3) for all frames by Pillow's median cut or octree, as GIF encoders do."""
     image = Image.fromarray(np.concatenate(frames)).quantize(colors, QUANTIZERS[quantizer])
     palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
-    return palette[: np.asarray(image).max() + 1]
+    return palette[: int(np.asarray(image).max()) + 1]  # 255 + 1 is 0 in uint8
 
 
 def to_palette(pixels, palette, dither, origin=(0, 0)):

@@ -82,8 +82,10 @@ class Trainer:
         self.loss_scaling = loss_scaling
         generator_optimizer.build(generator.trainable_variables)
         discriminator_optimizer.build(discriminator.trainable_variables)
-        self.running_norms = {term: state(0.0) for term in TERMS}
-        self.adaptive = {term: state(0.0) for term in TERMS}
+        # Options that are off leave nothing in a checkpoint, so that runs from before they were there go on.
+        self.running_norms = {term: state(0.0) for term in TERMS if term != "transport" or objective.otweight}
+        adaptive = objective.weights("full") if objective.weighting == "self-adaptive" else ()
+        self.adaptive = {term: state(0.0) for term in adaptive}
         self.patch_features = patch_features(objective.otspace, discriminator) if objective.otweight else None
         self.loss_scale = state(2.0**12 if loss_scaling else 1.0)
         self.averaged_steps, self.bad_steps, self.bad_in_a_row = state(0.0), state(0.0), state(0.0)

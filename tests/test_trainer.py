@@ -497,6 +497,26 @@ def test_adaptive_weights_are_trained_in_full_steps_alone_and_kept(eagerly):
     assert kept.adaptive["content"] is trainer.adaptive["content"] and float(kept.adaptive["content"]) > 0
 
 
+def test_options_that_are_off_leave_nothing_in_a_checkpoint(eagerly):
+    """Else a run from before they were there could not go on."""
+    assert set(build().running_norms) == {"adversarial", "reconstruction", "content", "lattice"}
+    assert not build().adaptive
+    some = build(Objective(cweight=0, otweight=0.1, otspace="pixels", weighting="self-adaptive"))
+    assert set(some.adaptive) == {"adversarial", "reconstruction", "transport"} and "transport" in some.running_norms
+
+
+def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(eagerly, tmp_path):
+    objective = Objective(5.0, 0.3, 0.7, 2.0, weighting="self-adaptive", otweight=0.5, otspace="discriminator")
+    whole, resumed = (build(objective, 1e-3, build_optimizer, shift=2) for _ in range(2))
+    whole.train_batch(batch(seed=0))
+    resumed.checkpoint().restore(whole.checkpoint().save(tmp_path / "ckpt")).assert_consumed()
+    for trainer in (whole, resumed):
+        trainer.train_batch(batch(seed=1))
+    assert all(float(value) for value in resumed.adaptive.values())
+    for made, wanted in zip(state(resumed), state(whole), strict=True):
+        np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-7)
+
+
 # Optimal transport
 
 
