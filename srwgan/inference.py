@@ -30,7 +30,8 @@ def network_for(generator, precision="auto", strength=None):
     """
     policy = keras.dtype_policies.get(choose_policy(precision))
     conditional = getattr(generator, "condition", "none") == "noise"
-    strength = getattr(generator, "strength", None) if strength is None else strength
+    if strength is None and conditional:
+        strength = getattr(generator, "strength", None)
     check_strength(strength, conditional)
     if isinstance(generator, Generator):
         if generator.is_plain:
