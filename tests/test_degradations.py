@@ -21,6 +21,7 @@ from srwgan.degradations import (
     to_palette,
 )
 from srwgan.palettes import DITHERS
+from utils import degradation_samples
 
 KINDS = ("gif", "real")
 
@@ -256,3 +257,17 @@ def test_unknown_names_and_a_condition_without_a_degradation_are_refused(make_ph
         CropStream([make_photo(32, 32)], 32, **options)
     with pytest.raises(ValueError, match=message):
         held_out_crops([make_photo(32, 32)], 32, 4, 1, **options)
+
+
+def test_the_picture_of_samples(make_photo, tmp_path, capsys):
+    photo, small, output = (str(tmp_path / name) for name in ("photo.png", "small.png", "samples.png"))
+    Image.fromarray(make_photo(256, 260)).save(photo)
+    Image.fromarray(make_photo(200, 260)).save(small)
+    degradation_samples.main(["--photo", photo, "--output", output])
+    with Image.open(output) as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+    for path, message in ((small, "of 260x200. Expected 256x256 or more."), (str(tmp_path / "no.png"), "No such file")):
+        with pytest.raises(SystemExit) as end:
+            degradation_samples.main(["--photo", path, "--output", str(tmp_path / "never.png")])
+        assert end.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "never.png").exists()

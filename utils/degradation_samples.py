@@ -1,11 +1,11 @@
 """What --degradation gif and real do to a low-resolution crop: `python3 -m utils.degradation_samples`."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from srwgan.commandline import OneLineParser
 from srwgan.degradations import common_palette, degrade, resized, to_palette
 from srwgan.disk import written_whole
 from srwgan.palettes import DITHERS
@@ -17,14 +17,25 @@ STRENGTHS = (0.2, 0.6, 1.0)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     photos = sorted((ROOT / "Images" / "train").glob("*.*g"))
     parser.add_argument("--photo", default=photos[0], help="its centre is taken (default: %(default)s)")
     parser.add_argument("--output", default=ROOT / "Images" / "degradations.png", help="(default: %(default)s)")
     args = parser.parse_args(argv)
-    photo = np.asarray(Image.open(args.photo).convert("RGB"))
-    draw(samples(photo), args.output)
+    try:
+        draw(samples(open_photo(args.photo)), args.output)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     print(args.output)
+
+
+def open_photo(path):
+    """(H, W, 3) uint8. Raises ValueError where it is smaller than the crop, OSError where it cannot be read."""
+    with Image.open(path) as image:
+        photo = np.asarray(image.convert("RGB"))
+    if min(photo.shape[:2]) < CROP:
+        raise ValueError(f"Received: {path} of {photo.shape[1]}x{photo.shape[0]}. Expected {CROP}x{CROP} or more.")
+    return photo
 
 
 def samples(photo):
