@@ -1,7 +1,7 @@
 """A generator as it runs for upscaling: a tile costs little more than its own pixels.
 
-A padded convolution keeps computing the halo that later layers no longer need. Here the halo shrinks after every few
-blocks and is gone before the costly high-resolution layers. Activations run before the pixel shuffles, with the
+A padded convolution keeps computing the halo that later layers no longer need. Without padding the halo shrinks layer
+by layer and is gone before the costly high-resolution layers. Activations run before the pixel shuffles, with the
 convolution whose result they take, and the last convolution runs before the last shuffle, on sub-pixels: f^2 times the
 channels at 1/f of the resolution, where a CPU's vectors are full. The pixels are the same.
 """
@@ -134,14 +134,15 @@ class UnpaddedNetwork:
         return shuffle(x, self.scale // self.last_factor)
 
     def residual_blocks(self, x, start, stop):
-        """Of equal size within, so that additions run inside the convolutions; what the padding spoils is cut off."""
+        # At equal sizes, with padding, TensorFlow 2.21 would run the addition inside the second convolution, 3% faster;
+        # but that operation crashes where two threads call it at once.
         for i in range(start + 1, stop + 1):
-            y = self.activate(self.conv(x, f"block{i}_conv1", "SAME"), f"block{i}")
-            x += self.conv(y, f"block{i}_conv2", "SAME")
-        return crop(x, 2 * (stop - start))
+            y = self.activate(self.conv(x, f"block{i}_conv1"), f"block{i}")
+            x = crop(x, 2) + self.conv(y, f"block{i}_conv2")
+        return x
 
-    def conv(self, x, name, padding="VALID"):
-        x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, padding)
+    def conv(self, x, name):
+        x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
         return tf.nn.bias_add(x, self.weights[f"{name}/bias"])
 
     def activate(self, x, name, sub_pixels=1):
