@@ -11,8 +11,8 @@ from srwgan.inference import shuffle
 class CompiledNetwork:
     """A network between pixels of one kind: conversion, network and rounding in one graph, traced once for all sizes.
 
-    `run` takes (B, h + 2 halo, w + 2 halo, C) pixels and gives (B, scale h, scale w, C) pixels; `run_with_maps`,
-    `parts` and `tail` are those of an UnpaddedNetwork, with pixels in and out.
+    `run` takes (B, h + 2 halo, w + 2 halo, C) pixels and gives (B, scale h, scale w, C) pixels; `picture`,
+    `picture_with_maps`, `parts` and `tail` are those of an UnpaddedNetwork, with pixels in and out.
     """
 
     def __init__(self, network, dtype, channels, is_alpha):
@@ -33,12 +33,16 @@ class CompiledNetwork:
         return traced(run, self.pixels)
 
     @cached_property
-    def run_with_maps(self):
-        def run_with_maps(pixels):
-            sub_pixels, maps = self.network.with_maps(self.to_network(pixels), self.gain, self.offset)
-            return self.to_pixels(sub_pixels, pixels, self.network.halo), maps
+    def picture(self):
+        return traced(lambda pixels: self.of_picture(pixels)[0], self.pixels)
 
-        return traced(run_with_maps, self.pixels)
+    @cached_property
+    def picture_with_maps(self):
+        return traced(self.of_picture, self.pixels)
+
+    def of_picture(self, pixels):
+        sub_pixels, maps = self.network.picture(self.to_network(pixels), self.gain, self.offset)
+        return self.to_pixels(sub_pixels, pixels, 0), maps
 
     @cached_property
     def parts(self):

@@ -1,7 +1,9 @@
 """A generator as it runs for upscaling: a tile costs little more than its own pixels.
 
 A padded convolution keeps computing the halo that later layers no longer need. Without padding the halo shrinks layer
-by layer and is gone before the costly high-resolution layers. Activations run before the pixel shuffles, with the
+by layer and is gone before the costly high-resolution layers. Round a whole picture it is smaller still: a picture whose
+edges are replicated has features that repeat beyond the edges, from as many pixels away as convolutions came before, so
+these need not be computed either. Activations run before the pixel shuffles, with the
 convolution whose result they take, and the last convolution runs before the last shuffle, on sub-pixels: f^2 times the
 channels at 1/f of the resolution, where a CPU's vectors are full. The pixels are the same.
 """
@@ -61,9 +63,13 @@ class UnpaddedNetwork:
     `sub_pixels` gives the same before the last pixel shuffle, that by `last_factor` f: (B, scale h / f, scale w / f,
     3 f^2), times `gain` plus `offset`.
 
-    The same in parts, for those who keep what lies between them: `part(0)` is the first convolution, later parts are
-    residual blocks up to each of `cuts`, `tail` is the rest. Each part takes `halos[k]` pixels off every side.
+    `picture` gives the sub-pixels of whole pictures (B, h, w, 3), whose edges it replicates itself, and what a small
+    part of one that changes is brought up to date with: the feature maps between the parts. `part(0)` is the first
+    convolution, later parts are residual blocks up to each of `cuts`, `tail` is the rest. Each part takes `halos[k]`
+    pixels off every side. The maps may have less halo than a part needs; replicating their edges gives the rest.
     """
+
+    takes_pictures = True
 
     def __init__(self, generator, precision):
         self.precision = precision
@@ -78,6 +84,9 @@ class UnpaddedNetwork:
         self.cuts = [0, *range(step, self.blocks, step)]
         self.halos = [1] + [2 * (b - a) for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
         self.halos.append(self.halo - sum(self.halos))
+        self.last_halo = self.halo - 2 * (self.blocks + 1)  # what upsampling takes off every side
+        self.margins = margins(self.blocks, self.halo)
+        self.mean_margin = mean_margin(self.margins, self.halo)
         self.activation = generator.activation
         self.slopes_within_1 = {
             name: bool(tf.reduce_all((slopes >= 0) & (slopes <= 1)))
@@ -94,15 +103,25 @@ class UnpaddedNetwork:
         return shuffle(self.sub_pixels(low_res), self.last_factor)
 
     def sub_pixels(self, low_res, gain=1.0, offset=0.0):
-        return self.with_maps(low_res, gain, offset)[0]
+        first = x = self.part(0, low_res)
+        for k in range(1, len(self.cuts)):
+            x = self.part(k, x)
+        cut = self.halo - self.halos[-1]
+        return self.tail(x, crop(first, cut - 1), crop(low_res, cut), gain, offset)
 
-    def with_maps(self, low_res, gain=1.0, offset=0.0):
-        """Sub-pixels and the feature maps [part 0, part 1, ...] (B, H', W', filters) between the parts."""
-        maps = []
-        for k in range(len(self.cuts)):
-            maps.append(self.part(k, maps[-1] if maps else low_res))
-        x, cut = maps[-1], sum(self.halos[:-1])
-        return self.tail(x, crop(maps[0], cut - self.halos[0]), crop(low_res, cut), gain, offset), maps
+    def picture(self, low_res, gain=1.0, offset=0.0):
+        x = first = self.part(0, with_margin(low_res, self.margins[0]))
+        depth, halo, maps = 1, self.margins[0] - 1, []
+        first_halo = halo
+        for block in range(self.blocks):
+            if block in self.cuts:
+                maps.append(x)
+            if depth in self.margins:
+                x, halo = with_margin(x, self.margins[depth] - halo), self.margins[depth]
+            x = self.residual_blocks(x, block, block + 1)
+            depth, halo = depth + 2, halo - 2
+        first, low_res = with_margin(first, self.last_halo - first_halo), with_margin(low_res, 1)
+        return self.upsampled(x, first, low_res, gain, offset), maps
 
     def part(self, k, x):
         if k == 0:
@@ -112,10 +131,13 @@ class UnpaddedNetwork:
     def tail(self, x, first, low_res, gain=1.0, offset=0.0):
         """Sub-pixels by the last part; takes the same window of the last map, of map 0 and of the low-res picture."""
         x = self.residual_blocks(x, self.cuts[-1], self.blocks)
-        x = self.conv(x, "last_low_res")
-        spent = 2 * (self.blocks - self.cuts[-1]) + 1
-        x += crop(first, spent)
-        resolution = 1
+        first, low_res = crop(first, self.halos[-1] - self.last_halo), crop(low_res, self.halos[-1] - 1)
+        return self.upsampled(x, first, low_res, gain, offset)
+
+    def upsampled(self, x, first, low_res, gain, offset):
+        """From the last block on; `first` has `last_halo` pixels of halo, one less than x, the picture has one."""
+        x = self.conv(x, "last_low_res") + first
+        spent, resolution = 0, 1
         for i, factor in enumerate(SCALES[self.scale], start=1):
             x = self.activate(self.conv(x, f"upsampling{i}_conv"), f"upsampling{i}", factor**2)
             spent += 1 / resolution
@@ -124,8 +146,8 @@ class UnpaddedNetwork:
         x = tf.nn.conv2d(x, tf.cast(self.last_kernel * gain, self.precision), 1, "VALID")
         x = tf.nn.bias_add(x, tf.cast(self.last_bias * gain, self.precision))
         spent += 1 / resolution
-        residual = crop(x, round((self.halos[-1] - spent) * resolution))
-        return tf.cast(residual, "float32") + self.bilinear(crop(low_res, self.halos[-1] - 1), gain, offset)
+        residual = crop(x, round((self.last_halo - spent) * resolution))
+        return tf.cast(residual, "float32") + self.bilinear(low_res, gain, offset)
 
     def bilinear(self, low_res, gain, offset):
         """Sub-pixels of a picture with one pixel of margin, which is gone afterwards."""
@@ -180,12 +202,35 @@ class UnpaddedNetwork:
         return count
 
 
+def margins(blocks, halo):
+    """{convolutions done: halo to give the features then, by replicating their edges} on a whole picture's way.
+
+    After k convolutions rows and columns from the k-th beyond an edge on are alike, so that replicating a halo of k or
+    more is exact, and what is replicated need not be computed. It costs a pass over memory: done at 0, 3, 7, 15 ... it
+    leaves few pixels too many.
+    """
+    depths = [0, *(2**n - 1 for n in range(2, 10) if 2 * (2**n - 1) < halo and 2**n - 1 < 1 + 2 * blocks)]
+    ends = [2 * after for after in depths[1:]] + [halo]
+    return {depth: end - depth for depth, end in zip(depths, ends, strict=True)}
+
+
+def mean_margin(margins, halo):
+    """Of the features after each of `halo` convolutions."""
+    total, now = 0, 0
+    for depth in range(halo):
+        now = margins.get(depth, now) - 1
+        total += now
+    return total / halo
+
+
 class OpaqueNetwork:
     """Any model (B, H, W, 3) -> (B, scale H, scale W, 3), run as it is and its halo cut off afterwards.
 
     Without a known receptive field (`receptive_field` None) it has no halo and has to be given whole pictures. A model
     with a condition is told the same `strength` for all of them.
     """
+
+    takes_pictures = False
 
     def __init__(self, generator, precision="float32", strength=None):
         self.generator, self.scale, self.precision = generator, generator.scale, precision
@@ -213,6 +258,18 @@ class OpaqueNetwork:
 def crop(x, margin):
     """x (B, H, W, C) without `margin` pixels on each side."""
     return x[:, margin:-margin, margin:-margin] if margin else x
+
+
+def with_margin(x, margin):
+    """x (B, H, W, C) with `margin` pixels more on each side, those at the edges replicated; a negative one crops."""
+    if margin <= 0:
+        return crop(x, -margin)
+    batch, height, width, channels = tf.unstack(tf.shape(x))
+    rows, columns = (tf.clip_by_value(tf.range(-margin, n + margin), 0, n - 1) for n in (height, width))
+    places = tf.reshape(rows[:, None] * width + columns, [-1])  # one pass over memory, where two axes would take two
+    pixels = tf.gather(tf.reshape(x, [batch, height * width, channels]), places, axis=1)
+    result = tf.reshape(pixels, [batch, height + 2 * margin, width + 2 * margin, channels])
+    return tf.ensure_shape(result, [None, None, None, x.shape[-1]])
 
 
 def shuffle(x, factor):

@@ -54,17 +54,23 @@ class Canvas:
 
         rectangles = changed_rectangles(changed, cost)
         total = sum(cost(bottom - top, right - left) for top, bottom, left, right in rectangles)
-        return rectangles if total < cost(*changed.shape) else None
+        whole = self.picture_cost(*size) if self.keep_maps else cost(*changed.shape)
+        return rectangles if total < whole else None
+
+    def picture_cost(self, height, width):
+        margin = 2 * self.network.mean_margin
+        return PATCH_OVERHEAD + (height + margin) * (width + margin)
 
     def run_whole(self):
         self.maps = None  # their memory is needed again
+        _, height, width, channels = self.padded.shape
+        halo, scale = self.network.halo, self.network.scale
+        height, width = height - 2 * halo, width - 2 * halo
         if self.keep_maps:
-            high_res, self.maps = self.compiled.run_with_maps(self.padded)
+            picture = self.padded[:, halo : halo + height, halo : halo + width]
+            high_res, self.maps = self.compiled.picture_with_maps(picture)
             self.high_res = np.array(high_res)
         else:
-            _, height, width, channels = self.padded.shape
-            halo, scale = self.network.halo, self.network.scale
-            height, width = height - 2 * halo, width - 2 * halo
             self.high_res = np.empty((1, height * scale, width * scale, channels), self.padded.dtype)
             self.run_region(self.padded, self.high_res, (0, height, 0, width))
 
@@ -85,7 +91,7 @@ class Canvas:
 
         What comes out of a part as it was before is not followed further.
         """
-        self.maps = [m if isinstance(m, np.ndarray) else np.array(m) for m in self.maps]
+        self.maps = [m if isinstance(m, np.ndarray) else self.with_halo(k, m) for k, m in enumerate(self.maps)]
         source, before = self.padded, 0
         _, height, width, _ = self.padded.shape
         for k, halo in enumerate(self.halos):
@@ -108,6 +114,12 @@ class Canvas:
         patch = self.compiled.tail(window(source), first, low_res)
         scale = self.network.scale
         self.high_res[:, top * scale : bottom * scale, left * scale : right * scale] = patch
+
+    def with_halo(self, k, features):
+        """The map as an array that can be changed, with all the halo that parts k + 1 and later need."""
+        wanted = self.padded.shape[1] - 2 * sum(self.halos[: k + 1])
+        margin = (wanted - features.shape[1]) // 2
+        return np.pad(features, [(0, 0), (margin, margin), (margin, margin), (0, 0)], "edge")
 
 
 def differs(a, b):

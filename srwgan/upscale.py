@@ -105,12 +105,30 @@ class Upscaler:
     def batch(self, pixels, is_alpha=False, progress=None):
         """(B, H, W, C) of one plane each, C = 1 or 3 -> (B, scale H, scale W, C)."""
         count, height, width, channels = pixels.shape
+        compiled = self.compiled_for(pixels.dtype, channels, is_alpha)
+        if self.takes_pictures(height, width):
+            try:
+                return self.run_pictures(compiled, pixels, progress)
+            except tf.errors.ResourceExhaustedError:  # a GPU's memory cannot be asked for
+                self.largest_area = height * width // 4
         padded = self.pad(pixels)
         rows, columns = (size - 2 * self.network.halo for size in padded.shape[1:3])
         result = np.empty((count, rows * self.scale, columns * self.scale, channels), pixels.dtype)
-        compiled = self.compiled_for(pixels.dtype, channels, is_alpha)
         self.run_region(compiled, padded, result, (0, rows, 0, columns), progress)
         return result[:, : height * self.scale, : width * self.scale]
+
+    def takes_pictures(self, height, width):
+        """Whether pictures of this size are one tile, of a network that knows what lies beyond a picture's edges."""
+        return self.network.takes_pictures and self.tile_shape(height, width) == (height, width)
+
+    def run_pictures(self, compiled, pixels, progress):
+        count, height, width, _ = pixels.shape
+        batch_size, results = self.batch_size or self.default_batch_size(height, width), []
+        for start in range(0, count, batch_size):
+            results.append(np.asarray(compiled.picture(pixels[start : start + batch_size])))
+            if progress:
+                progress(min(start + batch_size, count), count)
+        return results[0] if len(results) == 1 else np.concatenate(results)
 
     def pad(self, pixels):
         """Replicates the edges by the halo, and on to a multiple of the alignment at the bottom and on the right."""
@@ -122,7 +140,7 @@ class Upscaler:
         """Fills result at region (top, bottom, left, right; low-resolution pixels) from padded, tile by tile."""
         try:
             self.run_tiles(compiled, padded, result, region, progress)
-        except tf.errors.ResourceExhaustedError as error:  # a GPU's memory cannot be asked for
+        except tf.errors.ResourceExhaustedError as error:
             if self.tile or self.network.whole or self.largest_area <= tiles.SMALLEST_TILE:
                 raise MemoryError("Not enough memory to upscale this picture. Try a smaller tile.") from error
             self.largest_area //= 4
@@ -192,7 +210,7 @@ class Upscaler:
 
     def maps_fit(self, height, width):
         """Whether a whole frame is one tile with memory left for the feature maps between the network's parts."""
-        if not hasattr(self.network, "halos") or self.tile_shape(height, width) != (height, width):
+        if not self.takes_pictures(height, width):
             return False
         needed = self.network.bytes_per_pixel() + 2 * self.network.map_bytes_per_pixel()
         return height * width <= tiles.tile_area(needed, self.network.halo)

@@ -72,6 +72,22 @@ def test_any_size_and_any_tile_give_the_same_pixels(generator, size):
         assert difference(Upscaler(generator, "float32", tile=tile).image(pixels), expected) <= 1
 
 
+@pytest.mark.parametrize("blocks, scale", [(1, 8), (2, 4), (4, 2), (8, 4), (16, 3)])
+def test_what_repeats_beyond_the_edges_is_not_computed(blocks, scale):
+    generator = make_generator(scale, blocks, filters=4)
+    upscaler, pixels = Upscaler(generator, "float32"), random_pixels(9, 14, 3)
+    network, areas = upscaler.network, []
+    conv = network.conv
+    network.conv = lambda x, name: areas.append(x.shape[1:3].num_elements()) or conv(x, name)
+    low_res = tf.constant(pixels[None] / 127.5 - 1, tf.float32)
+    network.picture(low_res)
+    of_picture = sum(areas)
+    areas.clear()
+    network.sub_pixels(tf.constant(upscaler.pad(pixels[None]) / np.float32(127.5) - 1))
+    assert of_picture < 0.9 * sum(areas) or blocks == 1  # nothing to save with so small a halo
+    assert difference(upscaler.image(pixels), image_operator(generator, pixels)) <= 1
+
+
 def test_the_receptive_field_is_needed_whole(generator):
     """A halo that is one pixel too small would show: the outermost pixel does matter to the result."""
     pixels = random_pixels(1, 2 * generator.receptive_field + 1, 3)
@@ -110,13 +126,17 @@ def test_one_trace_serves_all_sizes(generator):
 
     class Counting(network):
         def sub_pixels(self, low_res, *output):
-            calls.append(low_res.shape)
+            calls.append("tile")
             return network.sub_pixels(self, low_res, *output)
 
+        def picture(self, low_res, *output):
+            calls.append("picture")
+            return network.picture(self, low_res, *output)
+
     upscaler.network.__class__ = Counting
-    for size in ((5, 5), (16, 40), (33, 18)):
+    for size in ((5, 5), (16, 40), (33, 18), (7, 16)):
         upscaler.image(random_pixels(*size, 3))
-    assert len(calls) == 1
+    assert sorted(calls) == ["picture", "tile"]
 
 
 def test_edge_tiles_have_the_shape_of_the_others(generator):
