@@ -223,7 +223,7 @@ def build_trainer(args, generator, discriminator, average, stream):
     updates = stream.steps(tf.distribute.get_strategy().num_replicas_in_sync) * args.epochs
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
     return Trainer(generator, discriminator, hyperpixels, objective,
-                   build_optimizer(args.glr, total_steps=updates * args.gstep, **rates),
+                   build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
                    build_optimizer(args.dlr, total_steps=updates * args.dstep, **rates),
                    average, args.dstep, args.gstep, args.ema, args.clip,
                    args.scale if args.shift is None else args.shift, args.accumulate, policy == "mixed_float16")
@@ -410,8 +410,9 @@ def build_parser():
     add("--cropsz", type=number(int, 16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
-    add("--degradation", choices=["bicubic", "gif", "real"], default="bicubic",
-        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, or blur, noise and JPEG")
+    add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
+        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
+        "any of the three")
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
 
@@ -466,6 +467,8 @@ def build_parser():
     add("--gstep", type=count, default=1, help="generator steps for each batch")
     add("--warmup-epochs", type=number(int, 0), default=0, help="first epochs, on the reconstruction loss alone")
     add("--critic-warmup", type=number(int, 0), default=0, help="steps after those on the discriminator alone")
+    add("--goptimizer", choices=["adam", "muon"], default="adam",
+        help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps")
     add("--glr", type=positive, default=2e-4, help="the generator's learning rate")
     add("--dlr", type=positive, default=2e-4, help="the discriminator's learning rate")
     add("--lr-schedule", choices=["constant", "cosine"], default="constant", help="cosine falls to a hundredth")

@@ -1,4 +1,4 @@
-"""Adam that can take a step back, and its learning-rate schedule."""
+"""Adam and Muon that can take a step back, and their learning-rate schedule."""
 
 import keras
 import tensorflow as tf
@@ -17,13 +17,60 @@ class GuardedAdam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         state = [variable, self._momentums[index], self._velocities[index]]
         before = [tf.identity(x) for x in state]
-        super().update_step(tf.where(finite, gradient, 0.0), variable, learning_rate)
+        self.step(tf.where(finite, gradient, 0.0), variable, learning_rate)
         for x, old in zip(state, before, strict=True):
             self.assign(x, tf.where(finite, x, old))
 
+    def step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
 
-def build_optimizer(learning_rate, schedule="constant", total_steps=1, warmup_steps=0, beta_1=0.5, beta_2=0.9):
-    """Adam whose rate rises linearly over `warmup_steps`, then stays ("constant") or falls to 1/100 ("cosine")."""
+
+@keras.saving.register_keras_serializable("srwgan")
+class GuardedMuon(GuardedAdam):
+    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) for hidden convolutions, Adam for the rest.
+
+    A kernel (h, w, in, out) is the matrix (h w in, out); the step is its Nesterov momentum with all singular values
+    near 1, scaled to the size of Adam's steps (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both. First
+    and last convolutions, from and to colours, have too few channels to be treated so. (Keras's own Muon leaves
+    convolutions to Adam.)
+    """
+
+    MOMENTUM = 0.95
+
+    def step(self, gradient, variable, learning_rate):
+        if not is_hidden_convolution(variable.shape):
+            super().step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[self._get_variable_index(variable)]
+        self.assign(momentum, self.MOMENTUM * momentum + (1 - self.MOMENTUM) * gradient)
+        ahead = self.MOMENTUM * momentum + (1 - self.MOMENTUM) * gradient
+        matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
+        size = 0.2 * max(matrix.shape) ** 0.5  # an element's root mean square is then 0.2, as of Adam's steps
+        step = tf.cast(learning_rate, tf.float32) * size * orthogonalised(matrix)
+        self.assign_sub(variable, tf.reshape(step, variable.shape))
+
+
+def is_hidden_convolution(shape):
+    return len(shape) == 4 and min(shape[2:]) >= 16
+
+
+def orthogonalised(matrix, iterations=5):
+    """U V' of a matrix U S V', roughly: Jordan's quintic Newton-Schulz iteration brings S to within 0.7 and 1.2."""
+    wide = matrix.shape[0] < matrix.shape[1]
+    x = matrix if wide else tf.transpose(matrix)
+    x /= tf.norm(x) + 1e-12
+    for _ in range(iterations):
+        square = tf.matmul(x, x, transpose_b=True)
+        x = 3.4445 * x + tf.matmul(-4.7750 * square + 2.0315 * tf.matmul(square, square), x)
+    return x if wide else tf.transpose(x)
+
+
+OPTIMIZERS = {"adam": GuardedAdam, "muon": GuardedMuon}
+
+
+def build_optimizer(learning_rate, schedule="constant", total_steps=1, warmup_steps=0, beta_1=0.5, beta_2=0.9,
+                    kind="adam"):
+    """An optimizer whose rate rises linearly over `warmup_steps`, then stays ("constant") or falls to 1/100 ("cosine")."""
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             learning_rate / 100 if warmup_steps else learning_rate, max(total_steps - warmup_steps, 1), alpha=0.01,
@@ -32,4 +79,4 @@ def build_optimizer(learning_rate, schedule="constant", total_steps=1, warmup_st
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate / 100, warmup_steps, learning_rate)
     else:
         rate = learning_rate
-    return GuardedAdam(rate, beta_1=beta_1, beta_2=beta_2)
+    return OPTIMIZERS[kind](rate, beta_1=beta_1, beta_2=beta_2)
