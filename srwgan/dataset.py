@@ -23,7 +23,7 @@ class CropStream:
         sampling: "each" takes every photograph equally often, "area" in proportion to its pixels.
         draws: how many penalty positions e are drawn for each sample.
         interpolation: "gaussian" draws e from N(0, 1), "uniform" from U(0, 1).
-        degradation: "bicubic", "gif" or "real", see `degradations.degrade`.
+        degradation: "bicubic", "gif", "real" or "mixed", see `degradations.degrade`.
         condition: "noise" puts the degradation's strength beside the low-resolution partner.
 
     Raises:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from srwgan.palettes import DITHERS, PaletteMapper
 
-DEGRADATIONS = ("bicubic", "gif", "real")
+DEGRADATIONS = ("bicubic", "gif", "real", "mixed")
 CONDITIONS = ("none", "noise")
 
 QUANTIZERS = {"median cut": Image.Quantize.MEDIANCUT, "octree": Image.Quantize.FASTOCTREE}
@@ -32,14 +32,14 @@ def check_degradation(degradation, condition="none"):
             raise ValueError(f"Received: --{name} {value}. Expected one of {', '.join(accepted)}.")
     if condition == "noise" and degradation == "bicubic":
         raise ValueError("Received: --condition noise with --degradation bicubic, whose strength is always 0. "
-                         "Expected --degradation gif or real.")
+                         "Expected --degradation gif, real or mixed.")
 
 
 def degrade(degradation, crop, photo, scale, random):
     """The low-resolution partner of a crop, and the strength of what befell it.
 
     Args:
-        degradation: "bicubic", "gif" or "real".
+        degradation: "bicubic", "gif", "real", or "mixed", one of the three with equal chances.
         crop: (c, c, 3) uint8, c a multiple of scale.
         photo: (H, W, 3) uint8, what the crop was cut from, for colours of further frames.
         random: a `numpy.random.Generator`, the source of all draws.
@@ -47,7 +47,10 @@ def degrade(degradation, crop, photo, scale, random):
     Returns:
         ((c / scale, c / scale, 3) uint8, strength in [0, 1]).
     """
-    return {"bicubic": bicubic, "gif": gif, "real": real}[degradation](crop, photo, scale, random)
+    kinds = {"bicubic": bicubic, "gif": gif, "real": real}
+    if degradation == "mixed":
+        degradation = random.choice(list(kinds))
+    return kinds[degradation](crop, photo, scale, random)
 
 
 def bicubic(crop, photo, scale, random):

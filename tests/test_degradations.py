@@ -196,6 +196,19 @@ def test_bicubic_is_the_clean_downscale_of_strength_0(make_photo):
     assert strength == 0 and piece.shape == (64, 64, 3)
 
 
+def test_mixed_is_one_of_the_others(make_photo):
+    photo, drawn = make_photo(64, 64), set()
+    for i in range(30):
+        mixed, strength = degrade("mixed", photo, photo, 4, np.random.default_rng(i))
+        random = np.random.default_rng(i)
+        kind = random.choice(["bicubic", "gif", "real"])
+        expected, expected_strength = degrade(kind, photo, photo, 4, random)
+        np.testing.assert_array_equal(mixed, expected)
+        assert strength == expected_strength
+        drawn.add(kind)
+    assert len(drawn) == 3
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_key_gives_the_same_crops_and_others_do_not(make_photo, kind):
     photos = [make_photo(40, 52, 0), make_photo(64, 33, 1)]
@@ -245,9 +258,9 @@ def test_shapes_and_ranges_of_batches_and_held_out_crops(make_photo, kind):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("jpeg",), "Received: --degradation jpeg. Expected one of bicubic, gif, real."),
+    (("jpeg",), "Received: --degradation jpeg. Expected one of bicubic, gif, real, mixed."),
     (("gif", "blur"), "Received: --condition blur. Expected one of none, noise."),
-    (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif or real."),
+    (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif, real or mixed."),
 ])
 def test_unknown_names_and_a_condition_without_a_degradation_are_refused(make_photo, arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -80,7 +80,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--size", type=int, nargs=2, default=(640, 360), metavar=("W", "H"), help="(640 360)")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="of each network, after a first one (7)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of each network (2)")
-    parser.add_argument("--data", nargs="+", metavar="DIR", help="measure the results too, as utils.evaluate")
+    parser.add_argument("--data", nargs="+", action="extend", metavar="DIR",
+                        help="measure the results too, as utils.evaluate")
     parser.add_argument("--json", metavar="FILE", help="write the seconds")
     options = parser.parse_args(arguments)
     for name, values in (("size", options.size), ("runs", [options.runs]), ("threads", [options.threads])):
