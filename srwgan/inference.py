@@ -1,11 +1,11 @@
 """A generator as it runs for upscaling: a tile costs little more than its own pixels.
 
 A padded convolution keeps computing the halo that later layers no longer need. Without padding the halo shrinks layer
-by layer and is gone before the costly high-resolution layers. Round a whole picture it is smaller still: a picture whose
-edges are replicated has features that repeat beyond the edges, from as many pixels away as convolutions came before, so
-these need not be computed either. Activations run before the pixel shuffles, with the
-convolution whose result they take, and the last convolution runs before the last shuffle, on sub-pixels: f^2 times the
-channels at 1/f of the resolution, where a CPU's vectors are full. The pixels are the same.
+by layer and is gone before the costly high-resolution layers. Round a whole picture it is smaller still: where edges
+are replicated, features repeat from as many pixels beyond the edge on as convolutions came before, and are not computed
+either. Activations run before the pixel shuffles, with the convolution whose result they take, and the last convolution
+runs before the last shuffle, on sub-pixels: f^2 times the channels at 1/f of the resolution, where a CPU's vectors are
+full. The pixels are the same.
 """
 
 import logging
