@@ -1,7 +1,8 @@
 #!/bin/bash
-# Train the generator of SRWGAN_Gen/ from nothing, in two phases:
+# Train the generators of SRWGAN_Gen/ from nothing, in three phases: the faithful end on the reconstruction loss, from it
+# the sharp end with content and adversarial losses, and from that the robust one, on degraded pictures:
 #
-#   bash train_generator.sh PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS [flags of train_SRWGAN.py, for both phases]
+#   bash train_generator.sh PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS [flags of train_SRWGAN.py, for all phases]
 #
 #   PHOTOS           folder of photographs
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
@@ -9,9 +10,10 @@
 #
 # Set in the environment:
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen
-#   SHARP_PHOTOS         the second phase's photographs, the cleanest (PHOTOS)
+#   SHARP_PHOTOS         the later phases' photographs, the cleanest (PHOTOS)
 #   WARMUP_EPOCHS        of the first phase (60)
-#   ADVERSARIAL_EPOCHS   of the second phase (160)
+#   ADVERSARIAL_EPOCHS   of the second phase (120)
+#   ROBUST_EPOCHS        of the third phase (30)
 #   DRY_RUN=1            only prints the commands
 #
 # Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over a finished phase and resumes an
@@ -66,26 +68,31 @@ warmup=(
   --datapath "$photos" --trainnum "$(training_number "$photos")" --validnum 20
   --cropsz 192 --batchsz 16 --crops-per-photo 4 --sampling area
   --epochs "${WARMUP_EPOCHS:-60}" --warmup-epochs "${WARMUP_EPOCHS:-60}" --reconstruction l1
-  --glr 4e-4 --beta1 0.9 --beta2 0.99 --lr-schedule cosine --lr-warmup 200
+  --goptimizer muon --glr 1.5e-3 --beta1 0.9 --beta2 0.99 --lr-schedule cosine --lr-warmup 100
 )
-adversarial=(
-  --init "$work/warmup_Gen"
+sharp=(
   --datapath "$sharp_photos" --trainnum "$(training_number "$sharp_photos")" --validnum 20
   --cropsz 128 --batchsz 8 --crops-per-photo 16 --sampling area
-  --epochs "${ADVERSARIAL_EPOCHS:-160}" --critic-warmup 150
   --weighting gradient --advweight 0.05 --cweight 1 --rweight 0.1 --latweight 0.3 --reconstruction l1
   --content-norm unit --content-channels "$channels" --interpolation uniform
   --pretrained vgg16 --pretrained-weights "$vgg16" --hyperpixel-layers '2,5,9,13,17'
-  --beta1 0 --beta2 0.9 --lr-schedule cosine
+  --goptimizer muon --glr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
 )
+adversarial=(--init "$work/warmup_Gen" "${sharp[@]}" --epochs "${ADVERSARIAL_EPOCHS:-120}" --critic-warmup 150)
+robust=(--init "$work/SRWGAN_Gen" "${sharp[@]}" --epochs "${ROBUST_EPOCHS:-30}" --critic-warmup 50
+        --degradation mixed)
 
 phase warmup "${warmup[@]}" "$@"
 phase SRWGAN "${adversarial[@]}" "$@"
+phase robust "${robust[@]}" "$@"
 
-# The faithful end, for --fidelity.
-faithful=$work/SRWGAN_Gen/faithful
+# Beside the sharp end: the faithful one, for --fidelity, and the robust generator, for --model robust and GIFs.
+beside() {
+  mkdir -p "$work/SRWGAN_Gen/$2"
+  cp "$work/$1_Gen/config.json" "$work/$1_Gen/generator.keras" "$work/SRWGAN_Gen/$2"
+}
 if [ -z "${DRY_RUN:-}" ]; then
-  mkdir -p "$faithful"
-  cp "$work/warmup_Gen/config.json" "$work/warmup_Gen/generator.keras" "$faithful"
+  beside warmup faithful
+  beside robust robust
 fi
-echo "The generator: $work/SRWGAN_Gen, its faithful end: $faithful"
+echo "The generator: $work/SRWGAN_Gen, with faithful/ and robust/ in it"

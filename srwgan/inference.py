@@ -206,10 +206,10 @@ def margins(blocks, halo):
     """{convolutions done: halo to give the features then, by replicating their edges} on a whole picture's way.
 
     After k convolutions rows and columns from the k-th beyond an edge on are alike, so that replicating a halo of k or
-    more is exact, and what is replicated need not be computed. It costs a pass over memory: done at 0, 3, 7, 15 ... it
-    leaves few pixels too many.
+    more is exact, and what is replicated need not be computed. Done before each block, a pass over memory, it leaves
+    few pixels too many. In the second half later convolutions need less halo than there is.
     """
-    depths = [0, *(2**n - 1 for n in range(2, 10) if 2 * (2**n - 1) < halo and 2**n - 1 < 1 + 2 * blocks)]
+    depths = [0, *(depth for depth in range(3, 2 * blocks, 2) if 2 * depth < halo)]
     ends = [2 * after for after in depths[1:]] + [halo]
     return {depth: end - depth for depth, end in zip(depths, ends, strict=True)}
 

@@ -67,37 +67,42 @@ def test_the_script_is_sound():
         assert result.returncode == 0, result.stdout
 
 
-def test_a_dry_run_prints_two_commands_and_leaves_nothing(script, tmp_path):
+def test_a_dry_run_prints_three_commands_and_leaves_nothing(script, tmp_path):
     before = sorted(path.name for path in tmp_path.iterdir())
     result = script(*FILES, "--seed", "7", DRY_RUN="1")
     assert result.returncode == 0 and not result.stderr
-    warmup, adversarial, end = result.stdout.splitlines()
+    warmup, adversarial, robust, end = result.stdout.splitlines()
     assert "--run-dir runs/generator/warmup " in warmup and "--init runs/generator/warmup_Gen" in adversarial
-    assert warmup.endswith("--seed 7 ") and adversarial.endswith("--seed 7 ")
-    assert "photos\\ of\\ mine" in warmup and "runs/generator/SRWGAN_Gen/faithful" in end
+    assert "--init runs/generator/SRWGAN_Gen" in robust and "--degradation mixed" in robust
+    assert all(command.endswith("--seed 7 ") for command in (warmup, adversarial, robust))
+    assert "photos\\ of\\ mine" in warmup and "runs/generator/SRWGAN_Gen" in end
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
-    result = script(*FILES, "--precision", "float32", SHARP_PHOTOS="clean", WARMUP_EPOCHS="3", ADVERSARIAL_EPOCHS="4")
+    result = script(*FILES, "--precision", "float32", SHARP_PHOTOS="clean", WARMUP_EPOCHS="3", ADVERSARIAL_EPOCHS="4",
+                    ROBUST_EPOCHS="2")
     assert result.returncode == 0, result.stderr
     monkeypatch.chdir(tmp_path)
-    warmup, adversarial = (build_parser().parse_args(call) for call in calls(tmp_path))
-    check(warmup)
-    check(adversarial)
-    assert (warmup.epochs, warmup.warmup_epochs, adversarial.epochs, adversarial.warmup_epochs) == (3, 3, 4, 0)
+    phases = warmup, adversarial, robust = [build_parser().parse_args(call) for call in calls(tmp_path)]
+    for phase in phases:
+        check(phase)
+        assert phase.precision == "float32" and phase.savemodel
+    assert [(phase.epochs, phase.warmup_epochs) for phase in phases] == [(3, 3), (4, 0), (2, 0)]
     assert (warmup.datapath, warmup.trainnum) == ("photos of mine", 30)
-    assert (adversarial.datapath, adversarial.trainnum) == ("clean", 25)
-    assert (adversarial.pretrained_weights, adversarial.content_channels) == ("vgg16.h5", "lpips.npz")
-    assert warmup.precision == adversarial.precision == "float32" and warmup.savemodel and adversarial.savemodel
+    for phase in (adversarial, robust):
+        assert (phase.datapath, phase.trainnum) == ("clean", 25)
+        assert (phase.pretrained_weights, phase.content_channels) == ("vgg16.h5", "lpips.npz")
+    assert [phase.degradation for phase in phases] == ["bicubic", "bicubic", "mixed"]
 
 
-def test_both_ends_are_there_at_the_end(script, tmp_path):
+def test_both_ends_and_the_robust_generator_are_there_at_the_end(script, tmp_path):
     assert script(*FILES, WORK="work").returncode == 0
     assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "SRWGAN"
-    faithful = tmp_path / "work" / "SRWGAN_Gen" / "faithful"
-    assert {path.name: path.read_text() for path in faithful.iterdir()} == {
-        "config.json": "warmup", "generator.keras": "warmup"}
+    for folder, phase in (("faithful", "warmup"), ("robust", "robust")):
+        folder = tmp_path / "work" / "SRWGAN_Gen" / folder
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {
+            "config.json": phase, "generator.keras": phase}
 
 
 def test_a_finished_phase_is_passed_over_and_an_interrupted_one_resumed(script, tmp_path):
@@ -107,7 +112,8 @@ def test_a_finished_phase_is_passed_over_and_an_interrupted_one_resumed(script, 
     assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/warmup"],
                                                       ["--run-dir", "runs/generator/SRWGAN"]]
     assert script(*FILES).returncode == 0
-    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/SRWGAN"]]
+    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/SRWGAN"],
+                                                      ["--run-dir", "runs/generator/robust"]]
     assert script(*FILES).returncode == 0
     assert not (tmp_path / "calls").exists()
 
