@@ -143,6 +143,10 @@ def build_networks(args):
     if start.condition != args.condition:
         raise ValueError(f"Received: --condition {args.condition} with --init {folder}, of condition "
                          f"{start.condition}. Expected the same.")
+    for name in ("filters", "blocks", "activation", "upsampling", "attention"):
+        if getattr(args, name) not in (parser_default(name), getattr(start, name)):
+            raise ValueError(f"Received: --{name} {getattr(args, name)} with --init {folder}, of {name} "
+                             f"{getattr(start, name)}. Expected the same, or none.")
     critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
     log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
     critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from PIL import Image
 
 import train_SRWGAN
-from srwgan.export import load_discriminator, load_generator
+from srwgan.export import export_generator, load_discriminator, load_generator
+from srwgan.generator import Generator
 
 DEFAULTS = {"pretrained": "resnet50", "datapath": "./Datasets", "trainnum": 20, "epochs": 2, "batchsz": 4, "dstep": 1,
             "gstep": 1, "gpweight": 10.0, "cweight": 1e-3, "savemodel": False, "chkpt_path": "./SRWGAN"}
@@ -196,6 +197,14 @@ def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder
                                    load_generator(aside).get_weights(), strict=True):
         np.testing.assert_array_equal(moved, before)
         np.testing.assert_allclose(made, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("flags", [["--filters", "8"], ["--blocks", "2"], ["--activation", "prelu"],
+                                   ["--upsampling", "fourier"], ["--attention", "window"]])
+def test_an_exported_generator_of_another_shape_is_refused(flags, tiny, own_folder, capsys):
+    export_generator(Generator(4, 1, 4), "start_Gen")
+    message = refused([*tiny, "--init", "start", *flags], capsys)
+    assert f"Received: {' '.join(flags)} with --init start_Gen" in message and "Expected the same" in message
 
 
 @pytest.mark.usefixtures("eagerly")
