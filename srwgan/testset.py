@@ -5,8 +5,11 @@ import os
 import numpy as np
 from PIL import Image
 
+from srwgan.degradations import common_palette, compress, to_palette
 from srwgan.images import read_image
 
+GIF_COLORS, JPEG_AMOUNT = 32, 0.5
+WEAR = {"gif": "in 32 colours with Floyd-Steinberg dither", "jpeg": "as a JPEG of quality 65"}  # of low resolution
 SMALLEST = 16  # low-resolution pixels: what the check of the spectrum needs
 
 
@@ -69,6 +72,13 @@ def read_pair(low_res_path, high_res_path, scale):
             f"Expected {width}x{height}, {scale} times as large."
         )
     return low_res, high_res
+
+
+def worn(pixels, wear):
+    """uint8 (H, W, 3) as `WEAR` says, without anything random."""
+    if wear == "jpeg":
+        return compress(pixels, None, JPEG_AMOUNT)
+    return to_palette(pixels, common_palette([pixels], GIF_COLORS, "median cut"), "floyd-steinberg")
 
 
 def bicubic(pixels, scale):

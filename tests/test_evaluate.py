@@ -10,7 +10,7 @@ from srwgan import metrics
 from srwgan.export import export_generator
 from srwgan.generator import Generator
 from srwgan.interpolation import interpolate
-from srwgan.testset import bicubic, find_pairs, read_pair
+from srwgan.testset import bicubic, find_pairs, read_pair, worn
 from utils import evaluate
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -90,6 +90,18 @@ def test_models_beside_bicubic(model, pairs, tmp_path, capsys):
         assert [row["model"] for row in csv.DictReader(file)] == names
     assert Image.open(sheet).width > 4 * 288
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"report.json", "table.csv", "sheet.png"}
+
+
+@pytest.mark.parametrize("wear", ["gif", "jpeg"])
+def test_a_worn_low_resolution_is_what_is_upscaled(wear, model, pairs, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    assert run("--model", model, "--data", pairs, "--wear", wear, "--json", report) == 0
+    assert f"pairs ({wear})" in capsys.readouterr().out
+    pictures = {picture["name"]: picture for picture in json.loads(report.read_text())["results"][0]["pictures"]}
+    low_res, original = (np.asarray(Image.open(pairs / f"lake_{kind}.png")) for kind in ("LR", "HR"))
+    expected = metrics.psnr(bicubic(worn(low_res, wear), 2), original, shave=2)
+    assert pictures["lake"]["psnr_y"] == pytest.approx(expected)
+    assert expected < metrics.psnr(bicubic(low_res, 2), original, shave=2)
 
 
 def test_fidelity_zero_is_the_model_and_one_its_faithful_end(model, originals, tmp_path):

@@ -30,7 +30,7 @@ import train_SRWGAN
 from srwgan.commandline import quiet_start
 from srwgan.disk import written_whole
 from srwgan.photos import find_photos
-from srwgan.testset import find_pairs, read_pair
+from srwgan.testset import GIF_COLORS, JPEG_AMOUNT, WEAR, find_pairs, read_pair, worn
 from utils.upscaling_benchmark import in_turns, median_ratio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,9 +60,7 @@ VARIANTS = {
     "latweight": "--latweight 30",
 }
 METRICS = {"psnr_y": ("PSNR-Y", ".2f", True), "ssim": ("SSIM", ".4f", True), "lpips": ("LPIPS", ".4f", False)}
-CONDITIONS = {"clean": "as it is", "gif": "in 32 colours with Floyd-Steinberg dither",
-              "jpeg": "as a JPEG of quality 65"}
-GIF_COLORS, JPEG_AMOUNT = 32, 0.5
+CONDITIONS = {"clean": "as it is", **WEAR}
 STRENGTHS = {"clean": 0.0, "gif": 1 - math.log2(GIF_COLORS / 2) / 7, "jpeg": JPEG_AMOUNT}  # see srwgan/degradations.py
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # seeds -> 97.5% quantile of Student's t, seeds - 1 degrees
 BEGIN, END = "<!-- written by utils.ablation -->", "<!-- end -->"
@@ -290,7 +288,7 @@ def evaluate_all(runs, options):
                    for data, folder in zip(evaluate.labels(bench), bench, strict=True)}
         chosen = [of_run[condition] for of_run in methods.values() if condition in of_run]
         bicubic = evaluate.Method("bicubic", 4, lambda low_res: evaluate.bicubic(low_res, 4), 0, None)
-        for result in evaluate.evaluate([bicubic, *chosen], folders, SimpleNamespace(picture=None))[0]:
+        for result in evaluate.evaluate([bicubic, *chosen], folders, SimpleNamespace(picture=None, wear=None))[0]:
             for picture in result.get("pictures", []):
                 measured = {name: picture[name] for name in ("name", *METRICS)}
                 figures[result["model"]].append({"condition": condition, "data": result["data"], **measured})
@@ -344,19 +342,10 @@ def degraded_pairs(bench, condition, folder):
     for name, *paths in pairs:
         low_res, high_res = read_pair(*paths, 4)
         low_path, high_path = folder / f"{name}_LR.png", folder / f"{name}_HR.png"
-        write_image(Picture(degrade(low_res, condition)), low_path)
+        write_image(Picture(worn(low_res, condition)), low_path)
         write_image(Picture(high_res), high_path)  # cropped, where it is downscaled here
         degraded.append((name, str(low_path), str(high_path)))
     return degraded
-
-
-def degrade(pixels, condition):
-    """uint8 (H, W, 3) as `CONDITIONS` says, without anything random."""
-    from srwgan.degradations import common_palette, compress, to_palette
-
-    if condition == "jpeg":
-        return compress(pixels, None, JPEG_AMOUNT)
-    return to_palette(pixels, common_palette([pixels], GIF_COLORS, "median cut"), "floyd-steinberg")
 
 
 def time_all(runs, steps):

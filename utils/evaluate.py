@@ -33,7 +33,7 @@ from srwgan.images import Picture, write_image, written_whole
 from srwgan.interpolation import interpolate
 from srwgan.lpips import LPIPS
 from srwgan.precision import PRECISIONS
-from srwgan.testset import bicubic, find_pairs, read_pair, size
+from srwgan.testset import WEAR, bicubic, find_pairs, read_pair, size, worn
 from srwgan.upscale import Upscaler
 from srwgan.variants import faithful_end
 from utils.comparison import comparison
@@ -60,7 +60,8 @@ def main(arguments=None):
     try:
         check_outputs(options)
         methods = load_methods(options)
-        folders = dict(zip(labels(options.data), map(find_pairs, options.data), strict=True))
+        names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
+        folders = dict(zip(names, map(find_pairs, options.data), strict=True))
         results, crops = evaluate(methods, folders, options)
         print(table(results))
         write_outputs(options, results, methods, crops)
@@ -84,6 +85,8 @@ def parse_arguments(arguments=None):
         metavar="T",
         help="measure each model at these mixes of its weights: 0 is DIR itself, 1 is DIR/faithful",
     )
+    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in WEAR.items())
+    parser.add_argument("--wear", choices=list(WEAR), help=f"damage the low resolution first ({meanings})")
     parser.add_argument("--precision", default="float32", choices=["auto", *PRECISIONS], help="(float32)")
     parser.add_argument("--json", metavar="FILE", help="write everything, per picture too")
     parser.add_argument("--csv", metavar="FILE", help="write the table")
@@ -153,6 +156,8 @@ def evaluate(methods, folders, options):
         original_flat, largest = [], np.empty((0, 0, 3), np.uint8)
         for name, *paths in tqdm(pairs, desc=data, leave=False, disable=None):
             low_res, original = read_pair(*paths, methods[0].scale)
+            if options.wear:
+                low_res = worn(low_res, options.wear)
             outputs = [method.upscale(low_res) for method in methods]
             for so_far, output in zip(figures, outputs, strict=True):
                 so_far.append({"name": name, **measure(output, original, outputs[0], methods[0].scale, distance)})
