@@ -18,7 +18,10 @@ LEVELS = np.array([0, 51, 102, 153, 204, 255], np.uint8)  # of each colour: 216 
 
 
 def measure_compute(options):
-    """Share of the matrix product = median over rounds of the ratio to the products timed right before and after."""
+    """Share of the matrix product = median over rounds of the ratio to the products timed right before and after.
+
+    Both are the best of as many runs, which other work on the machine disturbed least.
+    """
     import tensorflow as tf
 
     from srwgan.upscale import Upscaler
@@ -34,7 +37,7 @@ def measure_compute(options):
     sizes = {"720p": RESULTS["720p"]} if options.quick else RESULTS
 
     def matrix_rates():
-        return {p: 2 * MATRIX**3 / 1e9 / best_of(3, product) for p, product in matrix_products.items()}
+        return {p: 2 * MATRIX**3 / 1e9 / best_of(2, product) for p, product in matrix_products.items()}
 
     rates, shares, products = {}, {}, []
     for repeat in range(4 if options.quick else 6):
@@ -43,7 +46,7 @@ def measure_compute(options):
             pixels = np.random.default_rng(repeat).integers(0, 256, (height, width, 3), np.uint8)
             for precision, upscaler in upscalers.items():
                 useful = 2 * upscaler.network.multiply_adds_per_pixel() * height * width / 1e9
-                rate = useful / timed(lambda u=upscaler, p=pixels: u.image(p))
+                rate = useful / best_of(2, lambda u=upscaler, p=pixels: u.image(p))
                 products.append(matrix_rates())
                 if repeat:  # the first is for warming up
                     around = [p["float32"] for p in products[-2:]]
