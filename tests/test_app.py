@@ -409,6 +409,15 @@ def test_generators_are_found_alone_and_in_folders(tmp_path):
         find_generators([tmp_path / "a" / "SRWGAN_Gen" / ".."  / ".."])
 
 
+def test_a_generators_robust_one_is_offered_after_it(tmp_path):
+    first, second = make_model(tmp_path / "SRWGAN_Gen"), make_model(tmp_path / "Other_Gen")
+    (first / "robust").mkdir()
+    (first / "robust" / "generator.keras").touch()
+    found = find_generators([first, second])
+    assert list(found.items()) == [
+        ("SRWGAN_Gen", first), ("SRWGAN_Gen/robust", first / "robust"), ("Other_Gen", second)]
+
+
 def test_only_offered_models_are_loaded():
     with pytest.raises(ValueError, match="Expected one of A, B"):
         Models({"A": Path("a"), "B": Path("b")}).upscaler("../C", "auto")

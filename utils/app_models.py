@@ -5,11 +5,16 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from srwgan.variants import ROBUST, robust_of
+
 KEPT = 4  # upscalers in memory, each a generator in one precision
 
 
 def find_generators(paths):
-    """{name: path} of generators: each path one, or a folder that holds some. Raises FileNotFoundError, ValueError."""
+    """{name: path} of generators: each path one, or a folder that holds some; after each its robust one, where it has.
+
+    Raises FileNotFoundError, ValueError.
+    """
     found = {}
     for path in map(Path, paths):
         if not path.exists():
@@ -20,7 +25,9 @@ def find_generators(paths):
         for generator in inside:
             generator = generator.resolve()
             if generator not in found.values():
-                found[unused_name(generator, found)] = generator
+                found[name := unused_name(generator, found)] = generator
+                if robust := robust_of(generator):
+                    found[f"{name}/{ROBUST}"] = Path(robust)
     return found
 
 
