@@ -69,7 +69,7 @@ def test_no_photograph_is_there_twice():
 
 def test_each_picture_has_an_author_and_a_free_licence_and_no_other_is_listed(sources):
     pictures = {path.relative_to(IMAGES).as_posix() for path in [*PHOTOS, *(IMAGES / "originals").iterdir()]}
-    pictures |= {"sample.png", "sample_HR.png", "sample.gif"}
+    pictures |= {"sample.png", "sample_HR.png", "sample_SR.png", "sample.gif", "sample_SR.gif"}
     assert pictures <= set(sources)
     for name, (photograph, author, project, licence, changes) in sources.items():
         assert (IMAGES / name).is_file(), f"SOURCES.md lists {name}, which is not there"
