@@ -16,6 +16,9 @@
 #   ROBUST_EPOCHS        of the third phase (30)
 #   DRY_RUN=1            only prints the commands
 #
+# An epoch has 4 crops of each photograph in the first phase and 16 in the others; the epochs above are for hundreds of
+# PHOTOS and dozens of SHARP_PHOTOS. The flags that SRWGAN_Gen/ itself was trained with are in its README.md.
+#
 # Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over a finished phase and resumes an
 # interrupted one. The last 20 photographs of each folder are held out, a tenth of 40 and fewer.
 set -euo pipefail
