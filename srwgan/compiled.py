@@ -1,6 +1,6 @@
 """A network in one graph with the conversions on both sides of it: integer pixels in, integer pixels out."""
 
-from functools import cached_property, partial
+from functools import cached_property
 
 import tensorflow as tf
 
@@ -11,8 +11,8 @@ from srwgan.inference import shuffle
 class CompiledNetwork:
     """A network between pixels of one kind: conversion, network and rounding in one graph, traced once for all sizes.
 
-    `run` takes (B, h + 2 halo, w + 2 halo, C) pixels and gives (B, scale h, scale w, C) pixels; `picture`,
-    `picture_with_maps`, `parts` and `tail` are those of an UnpaddedNetwork, with pixels in and out.
+    `run` takes (B, h + 2 halo, w + 2 halo, C) pixels and gives (B, scale h, scale w, C) pixels; `picture` and
+    `picture_with_maps` are those of an UnpaddedNetwork, with pixels in and out; `updated`: see `of_update`.
     """
 
     def __init__(self, network, dtype, channels, is_alpha):
@@ -45,24 +45,37 @@ class CompiledNetwork:
         return self.to_pixels(sub_pixels, pixels, 0), maps
 
     @cached_property
-    def parts(self):
-        def first(pixels):
-            return self.network.part(0, self.to_network(pixels))
+    def updated(self):
+        return tf.function(self.of_update, reduce_retracing=True)
 
-        later = [traced(partial(self.network.part, k), self.features) for k in range(1, len(self.network.halos) - 1)]
-        return [traced(first, self.pixels), *later]
+    def of_update(self, pixels, maps, rectangle):
+        """Brings feature maps up to date and gives the result's part that depends on `rectangle` of the pixels.
 
-    @cached_property
-    def tail(self):
-        def tail(x, first, pixels):
-            sub_pixels = self.network.tail(x, first, self.to_network(pixels), self.gain, self.offset)
-            return self.to_pixels(sub_pixels, pixels, self.network.halos[-1])
+        What changed grows by a part's halo in each of the maps, so that the patch needs little more than its own
+        result: on small frames the halo of a whole network is most of the cost.
 
-        return traced(tail, self.features, self.features, self.pixels)
-
-    @property
-    def features(self):
-        return tf.TensorSpec([None, None, None, self.network.filters], self.network.precision)
+        Args:
+            pixels: a whole picture (1, H + 2 halo, W + 2 halo, C), its edges replicated.
+            maps: those of `picture_with_maps` with all the halo that later parts need, each a variable
+                (its height x its width, features): rows are written and read at the speed of memory.
+            rectangle: int32 (top, bottom, left, right) of pixels.
+        """
+        network, sizes = self.network, [tf.shape(pixels)[1:3]]
+        start, stop = rectangle[0::2], rectangle[1::2]
+        for k, halo in enumerate(network.halos):  # start and stop: of what the part gives
+            sizes.append(sizes[k] - 2 * halo)
+            start, stop = tf.maximum(start - 2 * halo, 0), tf.minimum(stop, sizes[-1])
+            end = stop + 2 * halo
+            if k == len(maps):
+                break
+            taken = read(maps[k - 1], sizes[k], start, end) if k else self.to_network(window(pixels, start, end))
+            write(maps[k], sizes[-1], start, stop, network.part(k, taken))
+        halo = network.halo - network.halos[-1]
+        low_res = window(pixels, start + halo, end + halo)
+        first = read(maps[0], sizes[1], start + halo - 1, end + halo - 1)
+        last = read(maps[-1], sizes[-2], start, end)
+        sub_pixels = network.tail(last, first, self.to_network(low_res), self.gain, self.offset)
+        return self.to_pixels(sub_pixels, low_res, network.halos[-1])
 
     def to_network(self, pixels):
         """RGB in [-1, 1]; gray as three equal channels."""
@@ -81,6 +94,27 @@ class CompiledNetwork:
         low_res = tf.cast(low_res, "float32") + lowest
         high_res = within_neighbours(shuffle(sub_pixels, factor), low_res, self.network.scale, halo)
         return tf.cast(high_res, self.dtype)
+
+
+def window(x, start, stop):
+    return x[:, start[0] : stop[0], start[1] : stop[1]]
+
+
+def read(rows, size, start, stop):
+    """The window of a map of `size` that is kept as a variable (height x width, features)."""
+    window = rows.sparse_read(places(size, start, stop))
+    return tf.reshape(window, [1, stop[0] - start[0], stop[1] - start[1], rows.shape[-1]])
+
+
+def write(rows, size, start, stop, window):
+    window = tf.reshape(window, [-1, rows.shape[-1]])
+    rows.scatter_update(tf.IndexedSlices(window, places(size, start, stop)))
+
+
+def places(size, start, stop):
+    """Row by row, the numbers of a window's pixels in a picture of `size`."""
+    rows, columns = (tf.range(start[i], stop[i]) for i in range(2))
+    return tf.reshape(rows[:, None] * size[1] + columns, [-1])
 
 
 def mean_of_rgb(sub_pixels):

@@ -65,8 +65,8 @@ class UnpaddedNetwork:
 
     `picture` gives the sub-pixels of whole pictures (B, h, w, 3), whose edges it replicates itself, and what a small
     part of one that changes is brought up to date with: the feature maps between the parts. `part(0)` is the first
-    convolution, later parts are residual blocks up to each of `cuts`, `tail` is the rest. Each part takes `halos[k]`
-    pixels off every side. The maps may have less halo than a part needs; replicating their edges gives the rest.
+    convolution, `part(k)` the k-th residual block, `tail` is the rest. Each part takes `halos[k]` pixels off every
+    side. The maps may have less halo than a part needs; replicating their edges gives the rest.
     """
 
     takes_pictures = True
@@ -80,11 +80,8 @@ class UnpaddedNetwork:
             for layer in generator.layers
             for weight in layer.weights
         }
-        step = math.ceil(self.blocks / 4)  # three maps between blocks: more gain little and take memory
-        self.cuts = [0, *range(step, self.blocks, step)]
-        self.halos = [1] + [2 * (b - a) for a, b in zip(self.cuts, self.cuts[1:], strict=False)]
-        self.halos.append(self.halo - sum(self.halos))
         self.last_halo = self.halo - 2 * (self.blocks + 1)  # what upsampling takes off every side
+        self.halos = [1, *[2] * self.blocks, self.last_halo + 1]
         self.margins = margins(self.blocks, self.halo)
         self.mean_margin = mean_margin(self.margins, self.halo)
         self.activation = generator.activation
@@ -104,35 +101,34 @@ class UnpaddedNetwork:
 
     def sub_pixels(self, low_res, gain=1.0, offset=0.0):
         first = x = self.part(0, low_res)
-        for k in range(1, len(self.cuts)):
+        for k in range(1, self.blocks + 1):
             x = self.part(k, x)
-        cut = self.halo - self.halos[-1]
-        return self.tail(x, crop(first, cut - 1), crop(low_res, cut), gain, offset)
+        before = self.halo - self.halos[-1]
+        return self.tail(x, crop(first, before - 1), crop(low_res, before), gain, offset)
 
     def picture(self, low_res, gain=1.0, offset=0.0):
         x = first = self.part(0, with_margin(low_res, self.margins[0]))
-        depth, halo, maps = 1, self.margins[0] - 1, []
-        first_halo = halo
-        for block in range(self.blocks):
-            if block in self.cuts:
-                maps.append(x)
+        depth, halo, maps = 1, self.margins[0] - 1, [x]
+        for k in range(1, self.blocks + 1):
             if depth in self.margins:
                 x, halo = with_margin(x, self.margins[depth] - halo), self.margins[depth]
-            x = self.residual_blocks(x, block, block + 1)
+            x = self.part(k, x)
             depth, halo = depth + 2, halo - 2
-        first, low_res = with_margin(first, self.last_halo - first_halo), with_margin(low_res, 1)
+            maps.append(x)
+        first, low_res = with_margin(first, self.last_halo - (self.margins[0] - 1)), with_margin(low_res, 1)
         return self.upsampled(x, first, low_res, gain, offset), maps
 
     def part(self, k, x):
         if k == 0:
             return self.conv(tf.cast(x, self.precision), "first")
-        return self.residual_blocks(x, self.cuts[k - 1], self.cuts[k])
+        # At equal sizes, with padding, TensorFlow 2.21 would run the addition inside the second convolution, 3% faster;
+        # but that operation crashes where two threads call it at once.
+        y = self.activate(self.conv(x, f"block{k}_conv1"), f"block{k}")
+        return crop(x, 2) + self.conv(y, f"block{k}_conv2")
 
     def tail(self, x, first, low_res, gain=1.0, offset=0.0):
         """Sub-pixels by the last part; takes the same window of the last map, of map 0 and of the low-res picture."""
-        x = self.residual_blocks(x, self.cuts[-1], self.blocks)
-        first, low_res = crop(first, self.halos[-1] - self.last_halo), crop(low_res, self.halos[-1] - 1)
-        return self.upsampled(x, first, low_res, gain, offset)
+        return self.upsampled(x, crop(first, 1), crop(low_res, self.last_halo), gain, offset)
 
     def upsampled(self, x, first, low_res, gain, offset):
         """From the last block on; `first` has `last_halo` pixels of halo, one less than x, the picture has one."""
@@ -154,14 +150,6 @@ class UnpaddedNetwork:
         x = tf.nn.conv2d(low_res, self.bilinear_kernel * gain, 1, "VALID")
         x = tf.nn.bias_add(x, tf.fill([x.shape[-1]], offset))
         return shuffle(x, self.scale // self.last_factor)
-
-    def residual_blocks(self, x, start, stop):
-        # At equal sizes, with padding, TensorFlow 2.21 would run the addition inside the second convolution, 3% faster;
-        # but that operation crashes where two threads call it at once.
-        for i in range(start + 1, stop + 1):
-            y = self.activate(self.conv(x, f"block{i}_conv1"), f"block{i}")
-            x = crop(x, 2) + self.conv(y, f"block{i}_conv2")
-        return x
 
     def conv(self, x, name):
         x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
@@ -188,7 +176,7 @@ class UnpaddedNetwork:
 
     def map_bytes_per_pixel(self):
         """Memory of the feature maps between the parts, per low-resolution pixel."""
-        return len(self.cuts) * self.filters * tf.as_dtype(self.precision).size
+        return (self.blocks + 1) * self.filters * tf.as_dtype(self.precision).size
 
     def multiply_adds_per_pixel(self):
         """Analytic count of the convolutions' multiply-adds per low-resolution pixel of the result."""
