@@ -8,9 +8,9 @@ LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 def pack(pixels):
     """RGB or RGBA (..., 3 or 4) -> the same as uint32 (...), opaque where alpha >= 128 and 0 elsewhere."""
-    packed = np.empty(pixels.shape[:-1] + (4,), np.uint8)
-    packed[..., :3] = pixels[..., :3]
-    packed[..., 3] = 255
+    packed = np.full(pixels.shape[:-1] + (4,), 255, np.uint8)
+    for channel in range(3):  # three times as fast as at once
+        packed[..., channel] = pixels[..., channel]
     packed = packed.view(np.uint32)[..., 0]
     if pixels.shape[-1] == 4:
         packed[pixels[..., 3] < 128] = 0

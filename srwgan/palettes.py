@@ -4,6 +4,7 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 """
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
@@ -104,7 +105,8 @@ def refine_by_k_means(points, weights, centres, steps=4):
 def squared_distances(points, centres):
     """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
     points, centres = points.astype(np.float32), centres.astype(np.float32)
-    return (centres**2).sum(1) - 2 * (points @ centres.T)
+    # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
+    return (centres**2).sum(1) - 2 * tf.matmul(points, centres, transpose_b=True).numpy()
 
 
 def nearest_others(palette):
@@ -144,7 +146,7 @@ class PaletteMapper:
         self._known = np.zeros(bins, bool)
         self._first = np.zeros(bins, np.uint8)
         self._second = np.zeros(bins, np.uint8)
-        self._share = np.zeros((4, bins), np.float32)
+        self._mix = np.zeros((bins, 4), np.float32)  # share of the second = RGB . mix[:3] + mix[3]
         self._error = np.zeros(bins, np.float32)
 
     def indices(self, pixels, origin=(0, 0)):
@@ -155,9 +157,10 @@ class PaletteMapper:
         first = self._first.take(bins)
         if self.dither == "none":
             return first
-        share = self._share[3].take(bins)
+        mix = self._mix.take(bins, axis=0)
+        share = mix[..., 3]
         for channel in range(3):
-            share += self._share[channel].take(bins) * pixels[..., channel]
+            share += mix[..., channel] * pixels[..., channel]
         rows, columns = (np.arange(size) + start for size, start in zip(bins.shape, reversed(origin), strict=True))
         thresholds = BAYER[rows[:, None] % 8, columns % 8]
         np.copyto(first, self._second.take(bins), where=share > thresholds)
@@ -212,8 +215,8 @@ class PaletteMapper:
         towards = palette[second] - palette[first]
         slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
         self._first[bins], self._second[bins] = first, second
-        self._share[:3, bins] = slope.T
-        self._share[3, bins] = -(slope * palette[first]).sum(1)
+        self._mix[bins, :3] = slope
+        self._mix[bins, 3] = -(slope * palette[first]).sum(1)
 
 
 def check_palette(palette):
