@@ -5,7 +5,6 @@ from functools import cached_property
 import tensorflow as tf
 
 from srwgan.alpha import within_neighbours
-from srwgan.inference import shuffle
 
 
 class CompiledNetwork:
@@ -85,14 +84,14 @@ class CompiledNetwork:
 
     def to_pixels(self, sub_pixels, low_res, halo):
         """The result from the network's sub-pixels; low_res are the pixels that they come from, with their halo."""
-        factor, (lowest, highest) = self.network.last_factor, self.limits
+        lowest, highest = self.limits
         sub_pixels = tf.raw_ops.ClipByValue(t=sub_pixels, clip_value_min=lowest, clip_value_max=highest)
         if low_res.shape[-1] == 1:
             sub_pixels = mean_of_rgb(sub_pixels)
         if not self.is_alpha:
-            return shuffle(tf.cast(sub_pixels, self.dtype), factor)
+            return self.network.shuffled(tf.cast(sub_pixels, self.dtype))
         low_res = tf.cast(low_res, "float32") + lowest
-        high_res = within_neighbours(shuffle(sub_pixels, factor), low_res, self.network.scale, halo)
+        high_res = within_neighbours(self.network.shuffled(sub_pixels), low_res, self.network.scale, halo)
         return tf.cast(high_res, self.dtype)
 
 

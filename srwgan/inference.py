@@ -5,7 +5,8 @@ by layer and is gone before the costly high-resolution layers. Round a whole pic
 are replicated, features repeat from as many pixels beyond the edge on as convolutions came before, and are not computed
 either. Activations run before the pixel shuffles, with the convolution whose result they take, and the last convolution
 runs before the last shuffle, on sub-pixels: f^2 times the channels at 1/f of the resolution, where a CPU's vectors are
-full. The pixels are the same.
+full. Cells of f x f sub-pixels that start a pixel further up and left than the shuffle's see 2x2 of these, no 3x3. The
+pixels are the same.
 """
 
 import logging
@@ -60,8 +61,8 @@ class UnpaddedNetwork:
 
     Called with (B, h + 2 halo, w + 2 halo, 3) float32 in [-1, 1] it gives (B, scale h, scale w, 3) float32.
 
-    `sub_pixels` gives the same before the last pixel shuffle, that by `last_factor` f: (B, scale h / f, scale w / f,
-    3 f^2), times `gain` plus `offset`.
+    `sub_pixels` gives the same before the last pixel shuffle, that by `last_factor` f: (B, scale h / f + 1,
+    scale w / f + 1, 3 f^2), times `gain` plus `offset`, and `shuffled` the picture of them, of any type.
 
     `picture` gives the sub-pixels of whole pictures (B, h, w, 3), whose edges it replicates itself, and what a small
     part of one that changes is brought up to date with: the feature maps between the parts. `part(0)` is the first
@@ -97,7 +98,11 @@ class UnpaddedNetwork:
         self.bilinear_kernel = tf.constant(bilinear_kernel(self.scale, self.last_factor))
 
     def __call__(self, low_res):
-        return shuffle(self.sub_pixels(low_res), self.last_factor)
+        return self.shuffled(self.sub_pixels(low_res))
+
+    def shuffled(self, sub_pixels):
+        end = 1 - self.last_factor
+        return shuffle(sub_pixels, self.last_factor)[:, 1:end, 1:end]
 
     def sub_pixels(self, low_res, gain=1.0, offset=0.0):
         first = x = self.part(0, low_res)
@@ -115,7 +120,7 @@ class UnpaddedNetwork:
             x = self.part(k, x)
             depth, halo = depth + 2, halo - 2
             maps.append(x)
-        first, low_res = with_margin(first, self.last_halo - (self.margins[0] - 1)), with_margin(low_res, 1)
+        first, low_res = with_margin(first, self.last_halo - (self.margins[0] - 1)), with_margin(low_res, 2)
         return self.upsampled(x, first, low_res, gain, offset), maps
 
     def part(self, k, x):
@@ -128,10 +133,10 @@ class UnpaddedNetwork:
 
     def tail(self, x, first, low_res, gain=1.0, offset=0.0):
         """Sub-pixels by the last part; takes the same window of the last map, of map 0 and of the low-res picture."""
-        return self.upsampled(x, crop(first, 1), crop(low_res, self.last_halo), gain, offset)
+        return self.upsampled(x, crop(first, 1), crop(low_res, self.last_halo - 1), gain, offset)
 
     def upsampled(self, x, first, low_res, gain, offset):
-        """From the last block on; `first` has `last_halo` pixels of halo, one less than x, the picture has one."""
+        """From the last block on; `first` has `last_halo` pixels of halo, one less than x, the picture has two."""
         x = self.conv(x, "last_low_res") + first
         spent, resolution = 0, 1
         for i, factor in enumerate(SCALES[self.scale], start=1):
@@ -139,17 +144,18 @@ class UnpaddedNetwork:
             spent += 1 / resolution
             if i < len(SCALES[self.scale]):
                 x, resolution = shuffle(x, factor), resolution * factor
+        x = crop(x, round((self.last_halo - spent) * resolution) - 1)
         x = tf.nn.conv2d(x, tf.cast(self.last_kernel * gain, self.precision), 1, "VALID")
         x = tf.nn.bias_add(x, tf.cast(self.last_bias * gain, self.precision))
-        spent += 1 / resolution
-        residual = crop(x, round((self.last_halo - spent) * resolution))
-        return tf.cast(residual, "float32") + self.bilinear(low_res, gain, offset)
+        return tf.cast(x, "float32") + self.bilinear(low_res, gain, offset)
 
     def bilinear(self, low_res, gain, offset):
-        """Sub-pixels of a picture with one pixel of margin, which is gone afterwards."""
+        """Sub-pixels of a picture with two pixels of margin, which are gone afterwards."""
         x = tf.nn.conv2d(low_res, self.bilinear_kernel * gain, 1, "VALID")
         x = tf.nn.bias_add(x, tf.fill([x.shape[-1]], offset))
-        return shuffle(x, self.scale // self.last_factor)
+        factor = self.scale // self.last_factor
+        x, end = shuffle(x, factor), 1 - factor or None
+        return x[:, factor:end, factor:end]
 
     def conv(self, x, name):
         x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
@@ -224,7 +230,7 @@ class OpaqueNetwork:
         self.generator, self.scale, self.precision = generator, generator.scale, precision
         self.strength = strength
         self.alignment = getattr(generator, "alignment", 1)
-        self.whole, self.last_factor = generator.receptive_field is None, 1
+        self.whole = generator.receptive_field is None
         self.halo = 0 if self.whole else math.ceil(generator.receptive_field / self.alignment) * self.alignment
 
     def __call__(self, low_res):
@@ -237,6 +243,9 @@ class OpaqueNetwork:
 
     def sub_pixels(self, low_res, gain=1.0, offset=0.0):
         return self(low_res) * gain + offset
+
+    def shuffled(self, sub_pixels):
+        return sub_pixels
 
     def bytes_per_pixel(self):
         channels = max(getattr(self.generator, "filters", 64), 64)
@@ -265,18 +274,24 @@ def shuffle(x, factor):
 
 
 def sub_pixel_kernel(kernel, factor):
-    """The convolution (3, 3, c, d) after a pixel shuffle as one before it, (3, 3, f^2 c, f^2 d)."""
+    """The convolution (3, 3, c, d) after a pixel shuffle as one before it, (2, 2, f^2 c, f^2 d).
+
+    Its result is shifted by one pixel: shuffled, it starts with that above and left of the picture's first.
+    """
     channels, filters = kernel.shape[2:]
-    result = np.zeros((3, 3, factor, factor, channels, factor, factor, filters), kernel.dtype)
+    result = np.zeros((2, 2, factor, factor, channels, factor, factor, filters), kernel.dtype)
     for y, x, i, j in np.ndindex(3, 3, factor, factor):  # tap (y, x) of sub-pixel (i, j) looks at:
-        (row, from_i), (column, from_j) = divmod(i + y - 1, factor), divmod(j + x - 1, factor)
+        (row, from_i), (column, from_j) = divmod(i + y - 2, factor), divmod(j + x - 2, factor)
         result[row + 1, column + 1, from_i, from_j, :, i, j] = kernel[y, x]
-    return result.reshape(3, 3, factor**2 * channels, factor**2 * filters)
+    return result.reshape(2, 2, factor**2 * channels, factor**2 * filters)
 
 
 def bilinear_kernel(scale, last_factor):
-    """(3, 3, 3, 3 scale^2): bilinear upsampling as a convolution before two pixel shuffles, the last by last_factor."""
-    place = (np.arange(scale) + 0.5) / scale - 0.5  # of each sub-pixel's centre, in low-resolution pixels
+    """(3, 3, 3, 3 scale^2): bilinear upsampling as a convolution before two pixel shuffles, the last by last_factor.
+
+    Its result is shifted as that of `sub_pixel_kernel` is.
+    """
+    place = (np.arange(scale) - 0.5) / scale - 0.5  # of each sub-pixel's centre, in low-resolution pixels
     weights = np.stack([np.maximum(-place, 0), 1 - np.abs(place), np.maximum(place, 0)])  # (3, scale)
     weights = weights.reshape(3, scale // last_factor, last_factor)
     kernel = np.einsum("yai,xbj,cd->yxcabijd", weights, weights, np.eye(3))
