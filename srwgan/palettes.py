@@ -3,6 +3,8 @@
 A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
 """
 
+from functools import lru_cache
+
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -110,11 +112,17 @@ def squared_distances(points, centres):
 
 
 def nearest_others(palette):
-    """Indices (N, up to 16) of the colours nearest to each, itself not among them unless it is alone."""
+    """Indices (N, up to CANDIDATES) of the colours nearest to each, itself not among them unless it is alone."""
     distances = squared_distances(palette, palette)
     if len(palette) > 1:
         np.fill_diagonal(distances, np.inf)
     return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
+
+
+def squared_lengths(palette, neighbours):
+    """From each colour to its `neighbours`, (N, up to CANDIDATES)."""
+    palette = palette.astype(np.float32)
+    return ((palette[neighbours] - palette[:, None]) ** 2).sum(2)
 
 
 def color_bins(pixels, bits):
@@ -142,6 +150,7 @@ class PaletteMapper:
         self.palette = check_palette(palette)
         self.dither = dither
         self._neighbours = nearest_others(self.palette)
+        self._lengths = squared_lengths(self.palette, self._neighbours)
         bins = 1 << 3 * LOOKUP_BITS
         self._known = np.zeros(bins, bool)
         self._first = np.zeros(bins, np.uint8)
@@ -161,9 +170,7 @@ class PaletteMapper:
         share = mix[..., 3]
         for channel in range(3):
             share += mix[..., channel] * pixels[..., channel]
-        rows, columns = (np.arange(size) + start for size, start in zip(bins.shape, reversed(origin), strict=True))
-        thresholds = BAYER[rows[:, None] % 8, columns % 8]
-        np.copyto(first, self._second.take(bins), where=share > thresholds)
+        np.copyto(first, self._second.take(bins), where=share > thresholds(*bins.shape, *(start % 8 for start in origin)))
         return first
 
     def mean_squared_error(self, pixels):
@@ -199,10 +206,9 @@ class PaletteMapper:
             return
         partners = self._neighbours[first]
         towards = palette[partners] - palette[first][:, None]
-        offset = (color - palette[first])[:, None]
-        length = (towards**2).sum(2)
-        share = np.clip((towards * offset).sum(2) / np.maximum(length, 1), 0, 1)
-        error = ((offset - share[..., None] * towards) ** 2).sum(2)
+        length, along = self._lengths[first], np.einsum("nkc,nc->nk", towards, color - palette[first])
+        share = np.clip(along / np.maximum(length, 1), 0, 1)
+        error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
         self._store_pairs(bins, first, partners[np.arange(len(bins)), best])
 
@@ -232,6 +238,13 @@ def bayer_thresholds(order):
     for _ in range(order):
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
     return ((matrix + 0.5) / matrix.size).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def thresholds(height, width, left, top):
+    """Bayer's 8 x 8 pattern over a picture that starts at (left, top) of it."""
+    rows, columns = np.arange(height) + top, np.arange(width) + left
+    return BAYER[rows[:, None] % 8, columns % 8]
 
 
 BAYER = bayer_thresholds(3)
