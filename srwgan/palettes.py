@@ -106,14 +106,15 @@ def refine_by_k_means(points, weights, centres, steps=4):
 
 def squared_distances(points, centres):
     """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
-    points, centres = points.astype(np.float32), centres.astype(np.float32)
+    points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
+    centres = np.column_stack([-2.0 * centres, (centres.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
     # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
-    return (centres**2).sum(1) - 2 * tf.matmul(points, centres, transpose_b=True).numpy()
+    return np.asarray(tf.matmul(points, centres, transpose_b=True))
 
 
 def nearest_others(palette):
     """Indices (N, up to CANDIDATES) of the colours nearest to each, itself not among them unless it is alone."""
-    distances = squared_distances(palette, palette)
+    distances = squared_distances(palette, palette).copy()
     if len(palette) > 1:
         np.fill_diagonal(distances, np.inf)
     return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
