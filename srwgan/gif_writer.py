@@ -71,11 +71,11 @@ class GifWriter:
             # Not all decoders take a first frame that is smaller than the canvas.
             area = Area(0, 0, *self.size)
         else:
-            erased = Area.around((wanted == 0) & (base != 0))
-            cleared = self._store(erased)
-            base[cleared.slices] = 0
-            redrawn[cleared.slices] |= wanted[cleared.slices] != 0
-            redrawn &= wanted != 0
+            cleared = self._store(self._erased(frame, wanted))
+            if frame.shape[2] == 4:
+                base[cleared.slices] = 0
+                redrawn[cleared.slices] |= wanted[cleared.slices] != 0
+                redrawn &= wanted != 0
             area = Area.around(redrawn) or Area(0, 0, 1, 1)
         self._pending = self._draw(frame, base, redrawn, area, delay)
         self._wanted, self._shown = wanted, base
@@ -99,6 +99,12 @@ class GifWriter:
         """Removes what was written so far."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+    def _erased(self, frame, wanted):
+        """The area around what is shown and is transparent in the next frame."""
+        if frame.shape[2] == 3:
+            return Area(0, 0, 0, 0)
+        return Area.around((wanted == 0) & (self._shown != 0))
 
     def _draw(self, frame, base, redrawn, area, delay):
         """Draws the redrawn pixels, all within `area`, onto `base`, in place, and returns what to store for that."""

@@ -170,7 +170,7 @@ class PaletteMapper:
         mix = self._mix.take(bins, axis=0)
         share = mix[..., 3]
         for channel in range(3):
-            share += mix[..., channel] * pixels[..., channel]
+            share += mix[..., channel] * pixels[..., channel].astype(np.float32)
         np.copyto(first, self._second.take(bins), where=share > thresholds(*bins.shape, *(start % 8 for start in origin)))
         return first
 

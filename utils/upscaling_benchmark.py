@@ -79,9 +79,13 @@ def measure_animation(options):
     figures, lines, targets = {}, [], []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        clips = [clip(folder, name, count) for name in ("moving", "tenth")]
+        clips, first_frames = (
+            [clip(folder, f"{kind} of {n}", n) for kind in ("moving", "tenth")] for n in (count, 10)
+        )
         for precision in ("float32", "bfloat16") if fast_bfloat16() else ("float32",):
-            seconds = in_turns(animation_tasks(Upscaler(generator, precision), *clips, folder), repeats)
+            upscaler = Upscaler(generator, precision)
+            warming = animation_tasks(upscaler, *first_frames, folder)
+            seconds = in_turns(animation_tasks(upscaler, *clips, folder), repeats, warming)
             figures[precision] = {name: count / median(times) for name, times in seconds.items()}
             lines += [f"{precision}, {name}: {rate:.1f} frames/s" for name, rate in figures[precision].items()]
             share = median_ratio(seconds["moving: model"], seconds["moving: GIF"])
@@ -233,14 +237,17 @@ def command_line(source, folder, model):
 # How
 
 
-def in_turns(tasks, repeats):
-    """{name: [seconds]} of functions without arguments, each run once before and then `repeats` times in turn."""
+def in_turns(tasks, repeats, warming=None):
+    """{name: [seconds]} of functions without arguments, each run `repeats` times in turn.
+
+    Before that each is run once, or each of `warming`, shorter ones of the same kind.
+    """
+    for task in (warming or tasks).values():
+        task()
     seconds = {name: [] for name in tasks}
-    for repeat in range(repeats + 1):
+    for _ in range(repeats):
         for name, task in tasks.items():
-            taken = timed(task)
-            if repeat:
-                seconds[name].append(taken)
+            seconds[name].append(timed(task))
     return seconds
 
 
