@@ -171,7 +171,8 @@ class PaletteMapper:
         share = mix[..., 3]
         for channel in range(3):
             share += mix[..., channel] * pixels[..., channel].astype(np.float32)
-        np.copyto(first, self._second.take(bins), where=share > thresholds(*bins.shape, *(start % 8 for start in origin)))
+        above = share > thresholds(*bins.shape, *(start % 8 for start in origin))
+        np.copyto(first, self._second.take(bins), where=above)
         return first
 
     def mean_squared_error(self, pixels):
