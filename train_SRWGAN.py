@@ -228,7 +228,7 @@ def build_trainer(args, generator, discriminator, average, stream):
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
     return Trainer(generator, discriminator, hyperpixels, objective,
                    build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
-                   build_optimizer(args.dlr, total_steps=updates * args.dstep, **rates),
+                   build_optimizer(args.dlr, total_steps=updates * args.dstep, kind=args.doptimizer, **rates),
                    average, args.dstep, args.gstep, args.ema, args.clip,
                    args.scale if args.shift is None else args.shift, args.accumulate, policy == "mixed_float16")
 
@@ -473,6 +473,7 @@ def build_parser():
     add("--critic-warmup", type=number(int, 0), default=0, help="steps after those on the discriminator alone")
     add("--goptimizer", choices=["adam", "muon"], default="adam",
         help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps")
+    add("--doptimizer", choices=["adam", "muon"], default="adam", help="the discriminator's")
     add("--glr", type=positive, default=2e-4, help="the generator's learning rate")
     add("--dlr", type=positive, default=2e-4, help="the discriminator's learning rate")
     add("--lr-schedule", choices=["constant", "cosine"], default="constant", help="cosine falls to a hundredth")

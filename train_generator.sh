@@ -76,10 +76,10 @@ warmup=(
 sharp=(
   --datapath "$sharp_photos" --trainnum "$(training_number "$sharp_photos")" --validnum 20
   --cropsz 128 --batchsz 8 --crops-per-photo 16 --sampling area
-  --weighting gradient --advweight 0.05 --cweight 1 --rweight 0.1 --latweight 0.3 --reconstruction l1
+  --weighting gradient --advweight 0.05 --cweight 1 --rweight 0.05 --latweight 0.3 --reconstruction l1
   --content-norm unit --content-channels "$channels" --interpolation uniform
   --pretrained vgg16 --pretrained-weights "$vgg16" --hyperpixel-layers '2,5,9,13,17'
-  --goptimizer muon --glr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
+  --goptimizer muon --glr 4e-4 --doptimizer muon --dlr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
 )
 adversarial=(--init "$work/warmup_Gen" "${sharp[@]}" --epochs "${ADVERSARIAL_EPOCHS:-120}" --critic-warmup 150)
 robust=(--init "$work/SRWGAN_Gen" "${sharp[@]}" --epochs "${ROBUST_EPOCHS:-30}" --critic-warmup 50

@@ -3,6 +3,7 @@ import logging
 import os
 import pickle
 import signal
+import types
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 import train_SRWGAN
 from srwgan.export import export_generator, load_discriminator, load_generator
 from srwgan.generator import Generator
+from srwgan.optimizer import OPTIMIZERS
 
 DEFAULTS = {"pretrained": "resnet50", "datapath": "./Datasets", "trainnum": 20, "epochs": 2, "batchsz": 4, "dstep": 1,
             "gstep": 1, "gpweight": 10.0, "cweight": 1e-3, "savemodel": False, "chkpt_path": "./SRWGAN"}
@@ -246,3 +248,12 @@ def test_research_options_train_and_export(flags, tiny, own_folder):
     if generator.condition == "noise":
         with pytest.raises(SystemExit):
             train_SRWGAN.main([*tiny, "--init", "SRWGAN_Gen"])  # without --condition noise
+
+
+@pytest.mark.parametrize("kinds", [("adam", "muon"), ("muon", "adam")])
+def test_each_network_has_the_optimizer_asked_for(kinds):
+    flags = ["--cweight", "0", "--goptimizer", kinds[0], "--doptimizer", kinds[1], "--filters", "4", "--blocks", "1"]
+    args = train_SRWGAN.build_parser().parse_args(flags)
+    stream = types.SimpleNamespace(steps=lambda replicas: 10)
+    trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
+    assert (type(trainer.generator_optimizer), type(trainer.discriminator_optimizer)) == tuple(map(OPTIMIZERS.get, kinds))
