@@ -256,4 +256,5 @@ def test_each_network_has_the_optimizer_asked_for(kinds):
     args = train_SRWGAN.build_parser().parse_args(flags)
     stream = types.SimpleNamespace(steps=lambda replicas: 10)
     trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
-    assert (type(trainer.generator_optimizer), type(trainer.discriminator_optimizer)) == tuple(map(OPTIMIZERS.get, kinds))
+    assert type(trainer.generator_optimizer) is OPTIMIZERS[kinds[0]]
+    assert type(trainer.discriminator_optimizer) is OPTIMIZERS[kinds[1]]
