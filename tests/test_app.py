@@ -3,7 +3,9 @@
 import json
 import shutil
 import struct
+import sys
 import threading
+import types
 import urllib.error
 import urllib.request
 import zlib
@@ -20,7 +22,7 @@ from srwgan.files import Options, upscale_file
 from srwgan.gifs import GifReader, GifWriter
 from srwgan.images import read_image
 from srwgan.videos import VideoReader, VideoWriter
-from utils import app_view
+from utils import app_picture, app_view
 from utils.app_jobs import BusyError, CancelledError, Device, Job, Sessions
 from utils.app_limits import Limits, safe_name
 from utils.app_models import Models, find_generators
@@ -569,3 +571,16 @@ def test_a_request_too_large_or_naming_another_server_is_refused():
     assert names_address({"data": [[{"path": "https://example.org/a.png"}]]})
     assert names_address([{"path": "//example.org/a.png"}])
     assert not names_address({"data": [[{"path": "/tmp/a.png", "url": "http://127.0.0.1/a.png"}]]})
+
+
+def test_the_pages_picture_needs_a_file_and_a_browser_and_leaves_the_old_one(tmp_path, monkeypatch, capsys):
+    old, upload = tmp_path / "app.png", tmp_path / "photo.png"
+    old.write_bytes(b"old")
+    assert app_picture.main(["--output", str(old), "--upload", str(upload)]) == 2
+    assert f"{upload}: no such file." in capsys.readouterr().err
+    upload.write_bytes(b"")
+    monkeypatch.setattr(app_picture, "find_browser", lambda: None)
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", types.SimpleNamespace(sync_playwright=None))
+    assert app_picture.main(["--output", str(old), "--upload", str(upload)]) == 2
+    assert "No browser is there." in capsys.readouterr().err
+    assert old.read_bytes() == b"old" and sorted(tmp_path.iterdir()) == [old, upload]

@@ -1,7 +1,6 @@
 """The page in a real browser, with a tiny generator. The browser's path may be given in SRWGAN_BROWSER."""
 
 import os
-import shutil
 import threading
 import zipfile
 from fractions import Fraction
@@ -15,16 +14,14 @@ from srwgan.videos import VideoReader, VideoWriter
 from utils.app_jobs import CancelledError, Device, Sessions
 from utils.app_limits import Limits
 from utils.app_models import Models
+from utils.app_picture import FLAGS, find_browser
 
 pytest.importorskip("gradio", reason="needs requirements-app.txt")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = os.environ.get("SRWGAN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(not BROWSER, reason="needs Chromium: install it, or set SRWGAN_BROWSER to its path")
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 PATIENCE = 120_000  # ms until a page counts as hung
 
 
