@@ -6,7 +6,6 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 from functools import lru_cache
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
@@ -106,6 +105,8 @@ def refine_by_k_means(points, weights, centres, steps=4):
 
 def squared_distances(points, centres):
     """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
+    import tensorflow as tf  # Here, because the command line reads DITHERS without waiting for TensorFlow.
+
     points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
     centres = np.column_stack([-2.0 * centres, (centres.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
     # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
