@@ -121,10 +121,10 @@ def nearest_others(palette):
     return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
 
 
-def squared_lengths(palette, neighbours):
-    """From each colour to its `neighbours`, (N, up to CANDIDATES)."""
-    palette = palette.astype(np.float32)
-    return ((palette[neighbours] - palette[:, None]) ** 2).sum(2)
+def differences(palette, neighbours):
+    """From each colour to its `neighbours`, (3, N, up to CANDIDATES): red, green, blue."""
+    palette = palette.T.astype(np.float32)
+    return palette[:, neighbours] - palette[:, :, None]
 
 
 def color_bins(pixels, bits):
@@ -152,7 +152,8 @@ class PaletteMapper:
         self.palette = check_palette(palette)
         self.dither = dither
         self._neighbours = nearest_others(self.palette)
-        self._lengths = squared_lengths(self.palette, self._neighbours)
+        self._towards = differences(self.palette, self._neighbours)
+        self._lengths = (self._towards**2).sum(0)
         bins = 1 << 3 * LOOKUP_BITS
         self._known = np.zeros(bins, bool)
         self._first = np.zeros(bins, np.uint8)
@@ -190,7 +191,9 @@ class PaletteMapper:
         bins = color_bins(pixels, LOOKUP_BITS)
         unknown = bins[~self._known.take(bins)]
         if unknown.size:
-            unknown = np.unique(unknown)
+            wanted = np.zeros(len(self._known), bool)  # faster than np.unique
+            wanted[unknown] = True
+            unknown = np.flatnonzero(wanted)
             for start in range(0, len(unknown), 8192):
                 self._fill(unknown[start : start + 8192])
         return bins
@@ -207,13 +210,13 @@ class PaletteMapper:
         if self.dither != "ordered":
             self._first[bins] = first
             return
-        partners = self._neighbours[first]
-        towards = palette[partners] - palette[first][:, None]
-        length, along = self._lengths[first], np.einsum("nkc,nc->nk", towards, color - palette[first])
+        wanted = (color - palette[first])[:, :, None]
+        along = sum(self._towards[c].take(first, axis=0) * wanted[:, c] for c in range(3))
+        length = self._lengths.take(first, axis=0)
         share = np.clip(along / np.maximum(length, 1), 0, 1)
         error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
-        self._store_pairs(bins, first, partners[np.arange(len(bins)), best])
+        self._store_pairs(bins, first, self._neighbours[first, best])
 
     def _store_pairs(self, bins, one, other):
         """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
