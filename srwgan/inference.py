@@ -270,13 +270,14 @@ def with_margin(x, margin):
 
 
 def shuffle(x, factor):
-    """tf.nn.depth_to_space in two thirds of its time on a CPU: sub-pixels are moved a row of them at once."""
+    """As tf.nn.depth_to_space, faster on a CPU: sub-pixels are moved a row of them at once."""
     if factor == 1:
         return x
-    batch, height, width, channels = tf.unstack(tf.shape(x))
-    rows = tf.reshape(x, [batch * height, width, factor, channels // factor])
+    batch, height, width = tf.unstack(tf.shape(x)[:3])
+    channels = x.shape[-1] // factor**2
+    rows = tf.reshape(x, [batch * height, width, factor, factor * channels])
     rows = tf.transpose(rows, [0, 2, 1, 3])
-    return tf.reshape(rows, [batch, factor * height, factor * width, x.shape[-1] // factor**2])
+    return tf.reshape(rows, [batch, factor * height, factor * width, channels])
 
 
 def sub_pixel_kernel(kernel, factor):

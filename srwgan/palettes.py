@@ -206,12 +206,12 @@ class PaletteMapper:
         distances = squared_distances(color, palette)
         self._known[bins] = True
         first = distances.argmin(1)
-        self._error[bins] = ((palette[first] - color) ** 2).sum(1)
+        offset = color - palette[first]
+        self._error[bins] = (offset**2).sum(1)
         if self.dither != "ordered":
             self._first[bins] = first
             return
-        wanted = (color - palette[first])[:, :, None]
-        along = sum(self._towards[c].take(first, axis=0) * wanted[:, c] for c in range(3))
+        along = sum(self._towards[c].take(first, axis=0) * offset[:, c, None] for c in range(3))
         length = self._lengths.take(first, axis=0)
         share = np.clip(along / np.maximum(length, 1), 0, 1)
         error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
