@@ -19,6 +19,7 @@ import tensorflow as tf
 from srwgan.generator import SCALES, Generator, with_precision
 from srwgan.precision import choose_policy
 
+WIDTH_PADDING = [[0, 0], [0, 0], [1, 1], [0, 0]]
 log = logging.getLogger(__name__)
 
 
@@ -113,13 +114,16 @@ class UnpaddedNetwork:
 
     def picture(self, low_res, gain=1.0, offset=0.0):
         x = first = self.part(0, with_margin(low_res, self.margins[0]))
-        depth, halo, maps = 1, self.margins[0] - 1, [x]
+        depth, halo, spoilt, maps = 1, self.margins[0] - 1, 0, [x]
         for k in range(1, self.blocks + 1):
             if depth in self.margins:
-                x, halo = with_margin(x, self.margins[depth] - halo), self.margins[depth]
-            x = self.part(k, x)
+                x, halo, spoilt = with_margin(x, self.margins[depth] - halo, spoilt), self.margins[depth], 0
             depth, halo = depth + 2, halo - 2
-            maps.append(x)
+            if depth in self.margins:  # a margin that takes the place of what is spoilt
+                x, spoilt = self.block_of_whole_rows(k, x), 2
+            else:
+                x = self.part(k, x)
+            maps.append(x[:, :, spoilt:-spoilt] if spoilt else x)
         first, low_res = with_margin(first, self.last_halo - (self.margins[0] - 1)), with_margin(low_res, 2)
         return self.upsampled(x, first, low_res, gain, offset), maps
 
@@ -130,6 +134,11 @@ class UnpaddedNetwork:
         # but that operation crashes where two threads call it at once.
         y = self.activate(self.conv(x, f"block{k}_conv1"), f"block{k}")
         return crop(x, 2) + self.conv(y, f"block{k}_conv2")
+
+    def block_of_whole_rows(self, k, x):
+        """As `part`, but only rows are cropped, which takes no pass over memory; 2 columns on each side are spoilt."""
+        y = self.activate(self.conv(x, f"block{k}_conv1", WIDTH_PADDING), f"block{k}")
+        return crop_rows(x, 2) + self.conv(y, f"block{k}_conv2", WIDTH_PADDING)
 
     def tail(self, x, first, low_res, gain=1.0, offset=0.0):
         """Sub-pixels by the last part; takes the same window of the last map, of map 0 and of the low-res picture."""
@@ -157,8 +166,8 @@ class UnpaddedNetwork:
         x, end = shuffle(x, factor), 1 - factor or None
         return x[:, factor:end, factor:end]
 
-    def conv(self, x, name):
-        x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, "VALID")
+    def conv(self, x, name, padding="VALID"):
+        x = tf.nn.conv2d(x, self.weights[f"{name}/kernel"], 1, padding)
         return tf.nn.bias_add(x, self.weights[f"{name}/bias"])
 
     def activate(self, x, name, sub_pixels=1):
@@ -257,15 +266,30 @@ def crop(x, margin):
     return x[:, margin:-margin, margin:-margin] if margin else x
 
 
-def with_margin(x, margin):
-    """x (B, H, W, C) with `margin` pixels more on each side, those at the edges replicated; a negative one crops."""
-    if margin <= 0:
+def crop_rows(x, margin):
+    """x (B, H, W, C) without `margin` rows at the top and at the bottom: of a single picture a view, not a copy."""
+    batch, height, width, _ = tf.unstack(tf.shape(x))
+
+    def view():
+        rows = tf.reshape(x, [height, -1])[margin:-margin]
+        return tf.reshape(rows, [1, height - 2 * margin, width, x.shape[-1]])
+
+    return tf.cond(batch == 1, view, lambda: x[:, margin:-margin])
+
+
+def with_margin(x, margin, spoilt=0):
+    """x (B, H, W, C) with `margin` pixels more on each side, those at the edges replicated; a negative one crops.
+
+    Columns of which the outermost `spoilt` on each side are of no use lose these first.
+    """
+    if margin <= 0 and not spoilt:
         return crop(x, -margin)
     batch, height, width, channels = tf.unstack(tf.shape(x))
-    rows, columns = (tf.clip_by_value(tf.range(-margin, n + margin), 0, n - 1) for n in (height, width))
+    rows = tf.clip_by_value(tf.range(-margin, height + margin), 0, height - 1)
+    columns = tf.clip_by_value(tf.range(spoilt - margin, width - spoilt + margin), spoilt, width - spoilt - 1)
     places = tf.reshape(rows[:, None] * width + columns, [-1])  # one pass over memory, where two axes would take two
     pixels = tf.gather(tf.reshape(x, [batch, height * width, channels]), places, axis=1)
-    result = tf.reshape(pixels, [batch, height + 2 * margin, width + 2 * margin, channels])
+    result = tf.reshape(pixels, [batch, tf.size(rows), tf.size(columns), channels])
     return tf.ensure_shape(result, [None, None, None, x.shape[-1]])
 
 
