@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.gif_format import CLEAR, KEEP, LOOP_EXTENSIONS, pack, split_blocks
+from srwgan.gif_format import CLEAR, KEEP, LOOP_EXTENSIONS, chosen, pack, split_blocks
 from srwgan.palettes import ColorHistogram, PaletteMapper
 
 LONGEST_MS = 655350
@@ -113,7 +113,7 @@ class GifWriter:
         indices = mapper.indices(pixels, (area.x, area.y))
         colors = pack(mapper.palette).take(indices)
         changed = drawn & (colors != shown)
-        np.copyto(shown, colors, where=drawn)
+        shown[...] = chosen(drawn, colors, shown)
         if self._pending is None:
             self._write_header(mapper.palette)
         return PendingImage(area, mapper.palette, is_global, indices, changed, colors == shown, delay)
@@ -258,7 +258,7 @@ class PendingImage:
         layout = 0 if self.is_global else 0x80 | bits - 1
         place = struct.pack("<HHHHB", area.x, area.y, area.width, area.height, layout)
         table = b"" if self.is_global else color_table(self.palette)
-        choices = [np.where(mask, self.indices, np.uint8(transparent)) for mask in (self.changed, self.repeated)]
+        choices = [chosen(mask, self.indices, np.uint8(transparent)) for mask in (self.changed, self.repeated)]
         return b"!\xf9" + control + b"," + place + table + compress(min(choices, key=transitions), bits)
 
 

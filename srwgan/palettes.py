@@ -3,16 +3,17 @@
 A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
 """
 
-from functools import lru_cache
-
 import numpy as np
 from PIL import Image
+
+from srwgan.gif_format import chosen
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
 
 HISTOGRAM_BITS = 6
 LOOKUP_BITS = 6
 CANDIDATES = 32
+BLOCK = 8192  # colours compared with a palette at once: in all, their distances would not fit in a cache
 
 # What a pair of colours costs for being far apart, against what it gains by meeting the wanted colour in the mean:
 # at 0 every area is speckled, at 1 nothing is dithered.
@@ -46,14 +47,20 @@ class ColorHistogram:
         pixels = frame.reshape(-1, frame.shape[-1])
         if pixels.shape[1] == 4:
             pixels = pixels[pixels[:, 3] >= 128]
-        if self._exact is not None:
-            r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
-            exact = np.union1d(self._exact, r << 16 | g << 8 | b)
-            self._exact = exact if len(exact) <= self.colors else None
         keys = color_bins(pixels, HISTOGRAM_BITS)
         self._counts += np.bincount(keys, minlength=len(self._counts))
         for channel in range(3):
             self._sums[channel] += np.bincount(keys, pixels[:, channel], minlength=len(self._counts))
+        if self._exact is not None:
+            self._exact = self._with_exact(pixels)
+
+    def _with_exact(self, pixels):
+        """The colours so far and of the pixels, sorted; None where they are too many, as are their bins first of all."""
+        if np.count_nonzero(self._counts) > self.colors:
+            return None
+        r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
+        exact = np.union1d(self._exact, r << 16 | g << 8 | b)
+        return exact if len(exact) <= self.colors else None
 
     def palette(self):
         if self._exact is not None:
@@ -94,13 +101,18 @@ def refine_by_k_means(points, weights, centres, steps=4):
     """Lloyd's iterations on weighted points; a centre that no point chooses stays where it is."""
     centres = centres.copy()
     for _ in range(steps):
-        nearest = squared_distances(points, centres).argmin(1)
+        nearest = nearest_centres(points, centres)
         mass = np.bincount(nearest, weights, minlength=len(centres))
         held = mass > 0
         for channel in range(3):
             total = np.bincount(nearest, weights * points[:, channel], minlength=len(centres))
             centres[held, channel] = total[held] / mass[held]
     return centres
+
+
+def nearest_centres(points, centres):
+    blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
+    return np.concatenate([squared_distances(block, centres).argmin(1) for block in blocks])
 
 
 def squared_distances(points, centres):
@@ -174,8 +186,7 @@ class PaletteMapper:
         for channel in range(3):
             share += mix[..., channel] * pixels[..., channel].astype(np.float32)
         above = share > thresholds(*bins.shape, *(start % 8 for start in origin))
-        np.copyto(first, self._second.take(bins), where=above)
-        return first
+        return chosen(above, self._second.take(bins), first)
 
     def mean_squared_error(self, pixels):
         """How far, summed over RGB, the nearest colours are from the pixels (N, 3 or 4), whatever the dither."""
@@ -194,8 +205,8 @@ class PaletteMapper:
             wanted = np.zeros(len(self._known), bool)  # faster than np.unique
             wanted[unknown] = True
             unknown = np.flatnonzero(wanted)
-            for start in range(0, len(unknown), 8192):
-                self._fill(unknown[start : start + 8192])
+            for start in range(0, len(unknown), BLOCK):
+                self._fill(unknown[start : start + BLOCK])
         return bins
 
     def _fill(self, bins):
@@ -223,7 +234,7 @@ class PaletteMapper:
         palette = self.palette.astype(np.float32)
         luma = palette @ np.float32([0.299, 0.587, 0.114])
         swap = luma[one] > luma[other]
-        first, second = np.where(swap, other, one), np.where(swap, one, other)
+        first, second = chosen(swap, other, one), chosen(swap, one, other)
         towards = palette[second] - palette[first]
         slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
         self._first[bins], self._second[bins] = first, second
@@ -246,11 +257,10 @@ def bayer_thresholds(order):
     return ((matrix + 0.5) / matrix.size).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
 def thresholds(height, width, left, top):
-    """Bayer's 8 x 8 pattern over a picture that starts at (left, top) of it."""
-    rows, columns = np.arange(height) + top, np.arange(width) + left
-    return BAYER[rows[:, None] % 8, columns % 8]
+    """Bayer's 8 x 8 pattern over a picture that starts at (left, top) of it, both below 8."""
+    rows, columns = -(-(top + height) // 8), -(-(left + width) // 8)
+    return np.tile(BAYER, (rows, columns))[top : top + height, left : left + width]
 
 
 BAYER = bayer_thresholds(3)

@@ -121,15 +121,13 @@ def patch_cost(halos, heights, widths, height, width):
 
     Each part's work goes with its halo, and its mean size is that of its output grown by half its halo on each side.
     """
-    total = sum(halos) or 1
-    cost, grown, left = PATCH_OVERHEAD, 0, 2 * sum(halos)
-    for halo in halos:
-        grown += halo
-        left -= 2 * halo
-        rows = np.minimum(heights + 2 * grown, height + left) + halo
-        columns = np.minimum(widths + 2 * grown, width + left) + halo
-        cost = cost + rows * columns * halo / total
-    return cost
+    halos = np.reshape(halos, [-1] + [1] * np.ndim(heights))
+    grown = halos.cumsum(0)
+    total = grown[-1]
+    left = 2 * (total - grown)
+    rows = np.minimum(heights + 2 * grown, height + left) + halos
+    columns = np.minimum(widths + 2 * grown, width + left) + halos
+    return PATCH_OVERHEAD + (rows * columns * halos).sum(0) / np.maximum(total, 1)
 
 
 def changed_rectangles(changed, cost):
