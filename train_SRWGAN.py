@@ -163,7 +163,7 @@ def load_photos(args):
         datapath = BUNDLED_PHOTOS
     paths = find_photos(datapath)
     options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE,
-               "cache_limit": int(args.cache_limit * 2**30)}
+               "cache_limit": int(args.cache_limit * 2**30), "halve_below": args.halve_below}
     photos = open_photos(paths, number=args.trainnum + args.validnum, **options)
     if not len(photos):
         raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "
@@ -414,6 +414,8 @@ def build_parser():
     add("--cropsz", type=number(int, 16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
+    add("--halve-below", type=weight, default=0.0, metavar="MEGAPIXELS",
+        help="take smaller photographs at half their height and width, where their compression no longer shows")
     add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
         help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
         "any of the three")

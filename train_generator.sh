@@ -8,19 +8,23 @@
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
 #   CHANNEL_WEIGHTS  .npz of a weight for each channel of VGG16's five layers, LPIPS's (see --content-channels)
 #
+# The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the weights
+# so far, and the mean of where a round starts and ends is what a phase has reached.
+#
 # Set in the environment:
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen
 #   SHARP_PHOTOS         the later phases' photographs, the cleanest (PHOTOS)
-#   WARMUP_EPOCHS        of the first phase (60)
-#   ADVERSARIAL_EPOCHS   of the second phase (120)
-#   ROBUST_EPOCHS        of the third phase (30)
+#   HALVE_BELOW          megapixels below which the later phases take photographs at half their size (1)
+#   WARMUP_EPOCHS, WARMUP_ROUNDS             of the first phase (40, 3)
+#   ADVERSARIAL_EPOCHS, ADVERSARIAL_ROUNDS   of the second (40, 3)
+#   ROBUST_EPOCHS        of the third (10)
 #   DRY_RUN=1            only prints the commands
 #
-# An epoch has 4 crops of each photograph in the first phase and 16 in the others; the epochs above are for hundreds of
-# PHOTOS and dozens of SHARP_PHOTOS. The flags that SRWGAN_Gen/ itself was trained with are in its README.md.
+# An epoch has 4 crops of each photograph in the first phase and one in the others; the epochs above are for about a
+# thousand photographs. What SRWGAN_Gen/ itself was trained with, round by round, is in its README.md.
 #
-# Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over a finished phase and resumes an
-# interrupted one. The last 20 photographs of each folder are held out, a tenth of 40 and fewer.
+# Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over what is finished and resumes an
+# interrupted round. The last 20 photographs of each folder are held out, a tenth of 40 and fewer.
 set -euo pipefail
 
 fail() {
@@ -31,6 +35,7 @@ fail() {
 [ $# -ge 3 ] || fail "Received: $# arguments. Expected PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS [flags]."
 photos=$1 vgg16=$2 channels=$3
 shift 3
+flags=("$@")
 sharp_photos=${SHARP_PHOTOS:-$photos}
 for folder in "$photos" "$sharp_photos"; do
   [ -d "$folder" ] || fail "Received: photographs $folder. Expected a folder."
@@ -51,43 +56,70 @@ training_number() {
   echo $((number > 40 ? number - 20 : number))
 }
 
-# phase NAME FLAGS...: leaves WORK/NAME_Gen, and last of all WORK/NAME_Dis.
-phase() {
-  local name=$1 place command
+# run COMMAND...: prints it and, but for a dry run, runs it.
+run() {
+  printf '%q ' "$@"
+  echo
+  [ -n "${DRY_RUN:-}" ] || "$@"
+}
+
+# done_before NAME: whether NAME_Dis, which comes last of all, is there.
+done_before() {
+  [ -f "$work/$1_Dis/discriminator.keras" ] && echo "$1: done before"
+}
+
+# train NAME FLAGS...: leaves WORK/NAME_Gen and WORK/NAME_Dis.
+train() {
+  local name=$1 place
   shift
-  if [ -f "$work/${name}_Dis/discriminator.keras" ]; then
-    echo "$name: done before"
-    return
-  fi
+  done_before "$name" && return
   place=(--run-dir "$work/$name")
   [ -f "$work/$name/checkpoints/checkpoint" ] && place=(--resume "$work/$name")
-  command=("$python" "$here/train_SRWGAN.py" "${place[@]}" --savemodel True --chkpt_path "$work/$name" "$@")
-  printf '%q ' "${command[@]}"
-  echo
-  [ -n "${DRY_RUN:-}" ] || "${command[@]}"
+  run "$python" "$here/train_SRWGAN.py" "${place[@]}" --savemodel True --chkpt_path "$work/$name" "$@" "${flags[@]}"
+}
+
+# mean NAME A B: NAME_Gen of the mean weights of A_Gen and B_Gen, with B's discriminator.
+mean() {
+  done_before "$1" && return
+  run env PYTHONPATH="$here" "$python" -m utils.mean_generator "$work/$1_Gen" "$work/$2_Gen" "$work/$3_Gen"
+  run cp -r "$work/$3_Dis" "$work/$1_Dis"
+}
+
+# phase NAME ROUNDS FLAGS...: NAME, NAME2, ...; `reached` is the name of the last mean.
+phase() {
+  local name=$1 rounds=$2 round
+  shift 2
+  train "$name" "$@"
+  reached=$name
+  for ((round = 2; round <= rounds; round++)); do
+    train "$name$round" "$@" --init "$work/${reached}_Gen"
+    mean "${name}_mean$round" "$reached" "$name$round"
+    reached=${name}_mean$round
+  done
 }
 
 warmup=(
   --datapath "$photos" --trainnum "$(training_number "$photos")" --validnum 20
   --cropsz 192 --batchsz 16 --crops-per-photo 4 --sampling area
-  --epochs "${WARMUP_EPOCHS:-60}" --warmup-epochs "${WARMUP_EPOCHS:-60}" --reconstruction l1
-  --goptimizer muon --glr 1.5e-3 --beta1 0.9 --beta2 0.99 --lr-schedule cosine --lr-warmup 100
+  --epochs "${WARMUP_EPOCHS:-40}" --warmup-epochs "${WARMUP_EPOCHS:-40}" --reconstruction l1
+  --goptimizer muon --glr 1.2e-3 --beta1 0.9 --beta2 0.99 --lr-schedule cosine --lr-warmup 100
 )
 sharp=(
   --datapath "$sharp_photos" --trainnum "$(training_number "$sharp_photos")" --validnum 20
-  --cropsz 128 --batchsz 8 --crops-per-photo 16 --sampling area
+  --halve-below "${HALVE_BELOW:-1}" --cropsz 128 --batchsz 8 --sampling area
   --weighting gradient --advweight 0.05 --cweight 1 --rweight 0.05 --latweight 0.3 --reconstruction l1
   --content-norm unit --content-channels "$channels" --interpolation uniform
   --pretrained vgg16 --pretrained-weights "$vgg16" --hyperpixel-layers '2,5,9,13,17'
   --goptimizer muon --glr 4e-4 --doptimizer muon --dlr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
 )
-adversarial=(--init "$work/warmup_Gen" "${sharp[@]}" --epochs "${ADVERSARIAL_EPOCHS:-120}" --critic-warmup 150)
-robust=(--init "$work/SRWGAN_Gen" "${sharp[@]}" --epochs "${ROBUST_EPOCHS:-30}" --critic-warmup 50
-        --degradation mixed)
 
-phase warmup "${warmup[@]}" "$@"
-phase SRWGAN "${adversarial[@]}" "$@"
-phase robust "${robust[@]}" "$@"
+phase warmup "${WARMUP_ROUNDS:-3}" "${warmup[@]}"
+faithful=$reached
+phase sharp "${ADVERSARIAL_ROUNDS:-3}" --init "$work/${faithful}_Gen" "${sharp[@]}" \
+  --epochs "${ADVERSARIAL_EPOCHS:-40}" --critic-warmup 150
+sharp_end=$reached
+phase robust 1 --init "$work/${sharp_end}_Gen" "${sharp[@]}" --epochs "${ROBUST_EPOCHS:-10}" --critic-warmup 50 \
+  --degradation mixed
 
 # Beside the sharp end: the faithful one, for --fidelity, and the robust generator, for --model robust and GIFs.
 beside() {
@@ -95,7 +127,9 @@ beside() {
   cp "$work/$1_Gen/config.json" "$work/$1_Gen/generator.keras" "$work/SRWGAN_Gen/$2"
 }
 if [ -z "${DRY_RUN:-}" ]; then
-  beside warmup faithful
+  mkdir -p "$work/SRWGAN_Gen"
+  cp -r "$work/${sharp_end}_Gen/." "$work/SRWGAN_Gen"
+  beside "$faithful" faithful
   beside robust robust
 fi
 echo "The generator: $work/SRWGAN_Gen, with faithful/ and robust/ in it"

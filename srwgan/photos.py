@@ -10,6 +10,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from srwgan.images import fit_pixels, read_image
@@ -30,6 +31,7 @@ class Photos:
     shapes: list  # (H, W) of each
     offsets: list  # where it starts in the cache file, None where it is decoded at every access
     pixels: np.ndarray  # all cached bytes, one after another
+    halve_below: float = 0.0  # see `read_photo`
 
     def __len__(self):
         return len(self.paths)
@@ -37,12 +39,12 @@ class Photos:
     def __getitem__(self, i):
         height, width = self.shapes[i]
         if self.offsets[i] is None:
-            return read_photo(self.paths[i])
+            return read_photo(self.paths[i], self.halve_below)
         return self.pixels[self.offsets[i] : self.offsets[i] + height * width * 3].reshape(height, width, 3)
 
     def subset(self, indices):
         pick = [[values[i] for i in indices] for values in (self.paths, self.shapes, self.offsets)]
-        return Photos(*pick, self.pixels)
+        return Photos(*pick, self.pixels, self.halve_below)
 
 
 def find_photos(folder, subfolders=TRAIN_FOLDERS):
@@ -69,7 +71,7 @@ def find_photos(folder, subfolders=TRAIN_FOLDERS):
     return paths
 
 
-def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30):
+def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30, halve_below=0.0):
     """The first `number` readable photographs of at least `smallest` pixels a side, through the cache.
 
     Unreadable and too small ones are named in a warning and passed over.
@@ -78,33 +80,43 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
         paths: candidates, in order.
         cache: folder of the cache files. They are named by the photographs' paths, sizes and times.
         cache_limit: bytes that all cache files together may take; photographs beyond it are decoded at every access.
+        halve_below: photographs of fewer megapixels are taken at half their size, see `read_photo`.
     """
-    key = cache_key(paths, smallest, number, cache_limit)
+    key = cache_key(paths, smallest, number, cache_limit, halve_below)
     pixels_file, index_file = os.path.join(cache, f"{key}.pixels"), os.path.join(cache, f"{key}.json")
     index = read_index(pixels_file, index_file)
     if index is None:
-        index = write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file)
+        photos = functools.partial(decoded, paths, smallest, number, halve_below)
+        index = write_cache(photos, number, cache, cache_limit, pixels_file, index_file)
     for message in index["passed_over"]:
         log.warning("Warning: %s", message)
     log.info("Cache of decoded photographs: %s (%.0f MB; at most %.1f GB by --cache-limit)",
              pixels_file, index["bytes"] / 1e6, cache_limit / 2**30)
     os.utime(pixels_file)  # the cache used longest ago is the first to go
     pixels = np.memmap(pixels_file, np.uint8, "r") if index["bytes"] else np.zeros(0, np.uint8)
-    return Photos(index["paths"], [tuple(shape) for shape in index["shapes"]], index["offsets"], pixels)
+    shapes = [tuple(shape) for shape in index["shapes"]]
+    return Photos(index["paths"], shapes, index["offsets"], pixels, halve_below)
 
 
-def read_photo(path):
+def read_photo(path, halve_below=0.0):
     """The RGB picture that a person sees, (H, W, 3) uint8: upright, alpha on white, 16 bits reduced to 8.
+
+    One of fewer than `halve_below` megapixels is reduced to half its height and width (Lanczos), which hides the
+    compression that small photographs from the web show at full size.
 
     Raises as `images.read_image` does.
     """
     pixels, _ = fit_pixels(read_image(path).pixels, "JPEG", path)  # which holds neither alpha nor 16 bits
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    height, width = pixels.shape[:2]
+    if height * width < halve_below * 1e6 and min(height, width) > 1:
+        pixels = np.asarray(Image.fromarray(pixels).resize((width // 2, height // 2), Image.Resampling.LANCZOS))
+    return pixels
 
 
-def cache_key(paths, smallest, number, cache_limit):
+def cache_key(paths, *options):
     facts = [[os.path.abspath(path), os.path.getsize(path), os.path.getmtime(path)] for path in paths]
-    return hashlib.sha256(json.dumps([facts, smallest, number, cache_limit]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([facts, *options]).encode()).hexdigest()[:24]
 
 
 def read_index(pixels_file, index_file):
@@ -117,15 +129,15 @@ def read_index(pixels_file, index_file):
         return None
 
 
-def write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_file):
-    """Decode in parallel, write in order, rename when whole; returns the index."""
+def write_cache(photos, number, cache, cache_limit, pixels_file, index_file):
+    """Write what `photos(index)` yields, in order, rename when whole; returns the index."""
     os.makedirs(cache, exist_ok=True)
     make_room(cache, cache_limit)
     limit = max(min(cache_limit - cache_size(cache), shutil.disk_usage(cache).free - 2**30), 0)
     temporary = pixels_file + f".{os.getpid()}.part"
     try:
         with open(temporary, "wb") as file:
-            index = write_pixels(paths, smallest, number, limit, file)
+            index = write_pixels(photos, number, limit, file)
         os.replace(temporary, pixels_file)
         with open(temporary, "w") as file:
             json.dump(index, file)
@@ -136,11 +148,10 @@ def write_cache(paths, smallest, number, cache, cache_limit, pixels_file, index_
     return index
 
 
-def write_pixels(paths, smallest, number, limit, file):
+def write_pixels(photos, number, limit, file):
     """Decode into an open file up to `limit` bytes; returns the index of what went where."""
     index = {"paths": [], "shapes": [], "offsets": [], "passed_over": []}
-    photos = decoded(paths, smallest, number, index)
-    for path, photo in tqdm(photos, "Decoding", number, unit="photo", disable=None):
+    for path, photo in tqdm(photos(index), "Decoding", number, unit="photo", disable=None):
         fits = file.tell() + photo.nbytes <= limit
         index["paths"].append(path)
         index["shapes"].append(photo.shape[:2])
@@ -155,14 +166,17 @@ def write_pixels(paths, smallest, number, limit, file):
     return index
 
 
-def decoded(paths, smallest, number, index):
-    """Yield (path, pixels) of the first `number` usable photographs; why others are not goes to the index."""
+def decoded(paths, smallest, number, halve_below, index):
+    """Decode in parallel and yield (path, pixels) of the first `number` usable photographs, in order.
+
+    Why others are not goes to the index.
+    """
     found, workers = 0, min(8, (os.cpu_count() or 2) * 2)
+    attempt = functools.partial(try_photo, smallest=smallest, halve_below=halve_below)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), workers):  # a few at a time bounds the memory
             batch = paths[start : start + workers]
-            for path, (photo, problem) in zip(batch, pool.map(functools.partial(try_photo, smallest=smallest), batch),
-                                              strict=True):
+            for path, (photo, problem) in zip(batch, pool.map(attempt, batch), strict=True):
                 if found == number:
                     return
                 if problem:
@@ -172,9 +186,9 @@ def decoded(paths, smallest, number, index):
                 yield path, photo
 
 
-def try_photo(path, smallest):
+def try_photo(path, smallest, halve_below):
     try:
-        photo = read_photo(path)
+        photo = read_photo(path, halve_below)
     except (ValueError, OSError) as error:
         return None, f"Passed over {error}"
     if min(photo.shape[:2]) < smallest:

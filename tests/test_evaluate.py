@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from srwgan import metrics
-from srwgan.export import export_generator
+from srwgan.export import export_generator, load_generator
 from srwgan.generator import Generator
 from srwgan.interpolation import interpolate
 from srwgan.testset import bicubic, find_pairs, read_pair, worn
-from utils import evaluate
+from utils import evaluate, mean_generator
 
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -124,6 +124,38 @@ def test_interpolation_mixes_weights():
         interpolate(a, b, 1.5)
     with pytest.raises(ValueError, match="same architecture"):
         interpolate(a, generator(3, filters=8), 0.5)
+
+
+def test_the_mean_of_generators_is_exported(tmp_path, capsys):
+    made = [generator(seed) for seed in (1, 2, 3)]
+    folders = [str(tmp_path / name) for name in "abc"]
+    for each, folder in zip(made, folders, strict=True):
+        export_generator(each, folder, served=False)
+    mean_generator.main([str(tmp_path / "mean"), *folders, "--shares", "3", "1", "0"])
+    weights = load_generator(tmp_path / "mean").get_weights()
+    for mean, first, second in zip(weights, *(each.get_weights() for each in made[:2]), strict=True):
+        np.testing.assert_allclose(mean, 0.75 * first + 0.25 * second, rtol=1e-5, atol=1e-7)
+    assert json.loads((tmp_path / "mean" / "config.json").read_text())["training"]["shares"] == [0.75, 0.25, 0]
+    mean_generator.main([str(tmp_path / "mean"), *folders])
+    weights = load_generator(tmp_path / "mean").get_weights()
+    for mean, *values in zip(weights, *(each.get_weights() for each in made), strict=True):
+        np.testing.assert_allclose(mean, sum(values) / 3, rtol=1e-5, atol=1e-7)
+    assert "what was there is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["a", "nothing"], "nothing"), (["a", "b", "--shares", "1"], "one for each"),
+    (["a", "--shares", "0"], "0 or more, not all"), (["a", "b", "--shares", "2", "-1"], "0 or more, not all"),
+    (["a", "small"], "same architecture")])
+def test_means_that_cannot_be_made(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    for name, filters in (("a", 4), ("b", 4), ("small", 8)):
+        export_generator(generator(1, filters), name, served=False)
+    with pytest.raises(SystemExit) as stopped:
+        mean_generator.main(["mean", *arguments])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and said in error and error.count("\n") == 1
+    assert not (tmp_path / "mean").exists()
 
 
 def test_originals_are_cropped_and_downscaled(originals):

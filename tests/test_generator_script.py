@@ -15,6 +15,13 @@ PYTHON = f"""#!{sys.executable}
 import os, sys
 with open("calls", "a") as file:
     file.write("\\n".join(sys.argv[2:]) + "\\n--\\n")
+if sys.argv[2] == "utils.mean_generator":
+    out, *generators = sys.argv[3:]
+    os.makedirs(out)
+    for name in "generator.keras", "config.json":
+        with open(f"{{out}}/{{name}}", "w") as file:
+            file.write("+".join(open(f"{{generator}}/{{name}}").read() for generator in generators))
+    sys.exit()
 path = sys.argv[sys.argv.index("--chkpt_path") + 1]
 status = os.environ.get("STOPPED_" + os.path.basename(path))
 if status:
@@ -67,21 +74,25 @@ def test_the_script_is_sound():
         assert result.returncode == 0, result.stdout
 
 
-def test_a_dry_run_prints_three_commands_and_leaves_nothing(script, tmp_path):
+ONE_ROUND = {"WARMUP_ROUNDS": "1", "ADVERSARIAL_ROUNDS": "1"}
+
+
+def test_a_dry_run_prints_the_commands_and_leaves_nothing(script, tmp_path):
     before = sorted(path.name for path in tmp_path.iterdir())
-    result = script(*FILES, "--seed", "7", DRY_RUN="1")
+    result = script(*FILES, "--seed", "7", DRY_RUN="1", **ONE_ROUND)
     assert result.returncode == 0 and not result.stderr
     warmup, adversarial, robust, end = result.stdout.splitlines()
     assert "--run-dir runs/generator/warmup " in warmup and "--init runs/generator/warmup_Gen" in adversarial
-    assert "--init runs/generator/SRWGAN_Gen" in robust and "--degradation mixed" in robust
+    assert "--init runs/generator/sharp_Gen" in robust and "--degradation mixed" in robust
     assert all(command.endswith("--seed 7 ") for command in (warmup, adversarial, robust))
     assert "photos\\ of\\ mine" in warmup and "runs/generator/SRWGAN_Gen" in end
+    assert len(script(*FILES, DRY_RUN="1").stdout.splitlines()) == 3 + 3 + 1 + 2 * 2 * 2 + 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
     result = script(*FILES, "--precision", "float32", SHARP_PHOTOS="clean", WARMUP_EPOCHS="3", ADVERSARIAL_EPOCHS="4",
-                    ROBUST_EPOCHS="2")
+                    ROBUST_EPOCHS="2", HALVE_BELOW="0.5", **ONE_ROUND)
     assert result.returncode == 0, result.stderr
     monkeypatch.chdir(tmp_path)
     phases = warmup, adversarial, robust = [build_parser().parse_args(call) for call in calls(tmp_path)]
@@ -89,32 +100,50 @@ def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
         check(phase)
         assert phase.precision == "float32" and phase.savemodel
     assert [(phase.epochs, phase.warmup_epochs) for phase in phases] == [(3, 3), (4, 0), (2, 0)]
-    assert (warmup.datapath, warmup.trainnum) == ("photos of mine", 30)
+    assert (warmup.datapath, warmup.trainnum, warmup.halve_below) == ("photos of mine", 30, 0)
     for phase in (adversarial, robust):
-        assert (phase.datapath, phase.trainnum) == ("clean", 25)
+        assert (phase.datapath, phase.trainnum, phase.halve_below) == ("clean", 25, 0.5)
         assert (phase.pretrained_weights, phase.content_channels) == ("vgg16.h5", "lpips.npz")
     assert [phase.degradation for phase in phases] == ["bicubic", "bicubic", "mixed"]
 
 
+def test_rounds_start_from_the_mean_so_far(script, tmp_path):
+    assert script(*FILES, WORK="work", WARMUP_ROUNDS="1", ADVERSARIAL_ROUNDS="3").returncode == 0
+    made = calls(tmp_path)
+    starts = [call[len(call) - 1 - call[::-1].index("--init") + 1] for call in made if "--init" in call]
+    assert starts == [f"work/{name}_Gen" for name in ("warmup", "sharp", "sharp_mean2", "sharp_mean3")]
+    means = [call[1:] for call in made if call[0] == "utils.mean_generator"]
+    assert means == [[f"work/{name}_Gen" for name in names] for names in (
+        ("sharp_mean2", "sharp", "sharp2"), ("sharp_mean3", "sharp_mean2", "sharp3"))]
+    assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "sharp+sharp2+sharp3"
+    assert (tmp_path / "work" / "sharp_mean3_Dis" / "discriminator.keras").read_text() == "sharp3"
+
+
 def test_both_ends_and_the_robust_generator_are_there_at_the_end(script, tmp_path):
-    assert script(*FILES, WORK="work").returncode == 0
-    assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "SRWGAN"
+    assert script(*FILES, WORK="work", **ONE_ROUND).returncode == 0
+    assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "sharp"
     for folder, phase in (("faithful", "warmup"), ("robust", "robust")):
         folder = tmp_path / "work" / "SRWGAN_Gen" / folder
         assert {path.name: path.read_text() for path in folder.iterdir()} == {
             "config.json": phase, "generator.keras": phase}
 
 
-def test_a_finished_phase_is_passed_over_and_an_interrupted_one_resumed(script, tmp_path):
-    assert script(*FILES, STOPPED_warmup="143").returncode == 143
-    assert [call[:2] for call in calls(tmp_path)] == [["--run-dir", "runs/generator/warmup"]]
-    assert script(*FILES, STOPPED_SRWGAN="130").returncode == 130
-    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/warmup"],
-                                                      ["--run-dir", "runs/generator/SRWGAN"]]
-    assert script(*FILES).returncode == 0
-    assert [call[:2] for call in calls(tmp_path)] == [["--resume", "runs/generator/SRWGAN"],
-                                                      ["--run-dir", "runs/generator/robust"]]
-    assert script(*FILES).returncode == 0
+def test_what_is_finished_is_passed_over_and_an_interrupted_round_resumed(script, tmp_path):
+    rounds = {"WARMUP_ROUNDS": "1", "ADVERSARIAL_ROUNDS": "2"}
+
+    def places():
+        return [call[:2] for call in calls(tmp_path)]
+
+    assert script(*FILES, STOPPED_warmup="143", **rounds).returncode == 143
+    assert places() == [["--run-dir", "runs/generator/warmup"]]
+    assert script(*FILES, STOPPED_sharp2="130", **rounds).returncode == 130
+    assert places() == [["--resume", "runs/generator/warmup"], ["--run-dir", "runs/generator/sharp"],
+                        ["--run-dir", "runs/generator/sharp2"]]
+    assert script(*FILES, **rounds).returncode == 0
+    assert places() == [["--resume", "runs/generator/sharp2"],
+                        ["utils.mean_generator", "runs/generator/sharp_mean2_Gen"],
+                        ["--run-dir", "runs/generator/robust"]]
+    assert script(*FILES, **rounds).returncode == 0
     assert not (tmp_path / "calls").exists()
 
 

@@ -11,6 +11,7 @@ from srwgan import photos
 from srwgan.photos import find_photos, open_photos, read_photo
 
 Image.init()
+LANCZOS = Image.Resampling.LANCZOS
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def open_quietly(folder, cache, smallest=64, number=100, **options):
 
 
 def decoding_fails(monkeypatch):
-    def fail(path):
+    def fail(path, *options):
         raise AssertionError(f"decoded {path}")
 
     monkeypatch.setattr(photos, "read_photo", fail)
@@ -152,6 +153,27 @@ def test_a_changed_photograph_is_decoded_again(photo_folder, tmp_path, make_phot
     Image.fromarray(new).save(photo_folder / "0.png")
     opened, _ = open_quietly(photo_folder, tmp_path / "cache")
     np.testing.assert_array_equal(opened[0], new)
+
+
+@pytest.mark.parametrize("cache_limit", [2**30, 0])
+def test_small_photographs_are_halved_on_request(tmp_path, make_photo, cache_limit):
+    small, large = make_photo(99, 100), make_photo(100, 101)
+    (tmp_path / "photos").mkdir()
+    for name, photo in (("a.png", small), ("b.png", large)):
+        Image.fromarray(photo).save(tmp_path / "photos" / name)
+    options = {"smallest": 40, "cache_limit": cache_limit}
+    whole, _ = open_quietly(tmp_path / "photos", tmp_path / "cache", **options)
+    np.testing.assert_array_equal(whole[0], small)
+    halved, _ = open_quietly(tmp_path / "photos", tmp_path / "cache", halve_below=0.01, **options)
+    assert halved.shapes[0] == (49, 50)
+    np.testing.assert_array_equal(halved.subset([0])[0], Image.fromarray(small).resize((50, 49), LANCZOS))
+    np.testing.assert_array_equal(halved[1], large)
+
+
+def test_a_halved_photograph_may_be_too_small(photo_folder, tmp_path):
+    opened, messages = open_quietly(photo_folder, tmp_path / "cache", smallest=40, halve_below=1)
+    assert opened.shapes == [(40, 48)] * 3
+    assert sum("36x48, smaller than the crop of 40" in message for message in messages) == 3
 
 
 @pytest.mark.parametrize("suffix", [".pixels", ".json"])

@@ -1,0 +1,36 @@
+"""The mean of several generators' weights: `python3 -m utils.mean_generator OUT GENERATOR GENERATOR ...`.
+
+Of runs that started from one another, an earlier and a later one for instance, the mean is often better than each.
+"""
+
+from pathlib import Path
+
+from srwgan.commandline import OneLineParser, quiet_start
+
+
+def main(argv=None):
+    args = (parser := build_parser()).parse_args(argv)
+    shares = args.shares or [1.0] * len(args.generators)
+    try:
+        with quiet_start():
+            from srwgan.export import export_generator, load_generator
+            from srwgan.interpolation import weighted_mean
+
+        mean = weighted_mean([load_generator(path) for path in args.generators], shares)
+        training = {"mean of": args.generators, "shares": [share / sum(shares) for share in shares]}
+        moved = export_generator(mean, args.out, training)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(f"{args.out}: the mean of {len(args.generators)} generators" + (f"; what was there is {moved}" if moved else ""))
+
+
+def build_parser():
+    parser = OneLineParser(description=__doc__.partition("\n")[0], prog="python3 -m utils.mean_generator")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the result")
+    parser.add_argument("generators", nargs="+", metavar="GENERATOR", help="exported generators of one architecture")
+    parser.add_argument("--shares", type=float, nargs="+", metavar="SHARE", help="one for each (default: equal ones)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
