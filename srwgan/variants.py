@@ -7,6 +7,7 @@ so that what is missing is said before its slow start.
 import os
 
 GENERATOR_FILE = "generator.keras"
+FAITHFUL = "faithful"
 ROBUST = "robust"  # as a model's name: that of the main generator's folder
 
 
@@ -16,13 +17,16 @@ def check_fidelity(fidelity):
         raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")
 
 
+def has_faithful_end(folder):
+    return os.path.isfile(os.path.join(folder, FAITHFUL, GENERATOR_FILE))
+
+
 def faithful_end(folder):
     """The folder of a generator's faithful end. Raises FileNotFoundError."""
-    path = os.path.join(folder, "faithful")
-    if not os.path.isfile(os.path.join(path, GENERATOR_FILE)):
+    if not has_faithful_end(folder):
         raise FileNotFoundError(f"Received: a fidelity above 0 for {folder}, without faithful/{GENERATOR_FILE}. "
                                 "Expected fidelity 0, or a folder with both ends.")
-    return path
+    return os.path.join(folder, FAITHFUL)
 
 
 def robust_of(folder):

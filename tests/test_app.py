@@ -425,6 +425,15 @@ def test_only_offered_models_are_loaded():
         Models({"A": Path("a"), "B": Path("b")}).upscaler("../C", "auto")
 
 
+def test_a_fidelity_needs_a_faithful_end(tmp_path):
+    models = Models({"One": make_model(tmp_path / "One"), "Both": make_model(tmp_path / "Both")})
+    (tmp_path / "Both" / "faithful").mkdir()
+    (tmp_path / "Both" / "faithful" / "generator.keras").touch()
+    assert [models.has_faithful_end(name) for name in ("One", "Both", "../Both")] == [False, True, False]
+    with pytest.raises(ValueError, match="fidelity 0.5 for One, which has no faithful end. Expected 0"):
+        models.upscaler("One", "auto", 0.5)
+
+
 def test_accounts_are_read_from_a_file(tmp_path):
     from utils.app import read_accounts
 
@@ -451,10 +460,11 @@ def test_wrong_arguments_end_with_one_line_and_status_2(tmp_path, capsys):
     assert end.value.code == 2
 
 
-class RepeatModels:
-    generators = {"Repeat": Path("Repeat")}
+class RepeatModels(Models):
+    def __init__(self):
+        super().__init__({"Repeat": Path("Repeat")})
 
-    def upscaler(self, name, precision):
+    def upscaler(self, name, precision, fidelity=0.0):
         return Repeat()
 
 

@@ -48,8 +48,8 @@ class Slow:
 class ModelsAndSlow(Models):
     slow = None
 
-    def upscaler(self, name, precision):
-        return self.slow if name == "Slow_Gen" else super().upscaler(name, precision)
+    def upscaler(self, name, precision, fidelity=0.0):
+        return self.slow if name == "Slow_Gen" else super().upscaler(name, precision, fidelity)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,13 @@ def generator_path(tmp_path_factory):
     from srwgan.export import export_generator
     from srwgan.generator import Generator
 
-    keras.utils.set_random_seed(1)
-    generator = Generator(filters=8, blocks=1)
-    generator(np.zeros((1, 8, 8, 3), np.float32))
     path = tmp_path_factory.mktemp("models") / "Tiny_Gen"
-    export_generator(generator, path)
+    for seed, folder in (1, path), (2, path / "faithful"):
+        keras.utils.set_random_seed(seed)
+        generator = Generator(filters=8, blocks=1)
+        last = generator.get_layer("last").kernel
+        last.assign(keras.random.normal(last.shape, stddev=0.05))
+        export_generator(generator, folder)
     return path
 
 
@@ -246,11 +248,20 @@ def test_options_are_those_of_the_command_line(new_page, generator_path, gif, tm
     page.click("#deband")
     page.get_by_label("Size of the result").click()
     page.get_by_role("option", name="2 ×").click()
+    page.fill("#fidelity input[type=number]", "0.3")
     upscale(page, gif)
-    command_line(generator_path, tmp_path / "expected", gif, "--deband", "--scale-out", 2)
+    command_line(generator_path, tmp_path / "expected", gif, "--deband", "--scale-out", 2, "--fidelity", 0.3)
     got = download(page, "a.sr-primary", tmp_path)
     assert got.read_bytes() == (tmp_path / "expected" / "clip_SR.gif").read_bytes()
-    assert "64 × 48" in page.inner_text(".sr-numbers")
+    assert "64 × 48" in page.inner_text(".sr-numbers") and "Tiny_Gen at 0.3" in page.inner_text(".sr-numbers")
+
+
+def test_only_a_model_with_a_faithful_end_has_a_fidelity(new_page):
+    page = new_page()
+    assert page.is_visible("#fidelity")
+    page.get_by_label("Model").click()
+    page.get_by_role("option", name="Slow_Gen").click()
+    page.wait_for_selector("#fidelity", state="hidden")
 
 
 def test_several_files_become_a_gallery_and_a_zip(new_page, picture, gif, tmp_path):

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from srwgan.variants import ROBUST, robust_of
+from srwgan.variants import ROBUST, has_faithful_end, robust_of
 
 KEPT = 4  # upscalers in memory, each a generator in one precision
 
@@ -53,28 +53,33 @@ def stated_scale(path):
 
 
 class Models:
-    """Upscalers by name and precision, the latest few kept in memory."""
+    """Upscalers by name, precision and fidelity, the latest few kept in memory."""
 
     def __init__(self, generators):
         self.generators = generators
         self._upscalers, self._lock = OrderedDict(), threading.Lock()
 
-    def upscaler(self, name, precision):
-        """Raises ValueError for a name that is not offered or a generator that cannot be read."""
+    def has_faithful_end(self, name):
+        return name in self.generators and has_faithful_end(self.generators[name])
+
+    def upscaler(self, name, precision, fidelity=0.0):
+        """Raises ValueError for a name that is not offered, a generator that cannot be read or has no such fidelity."""
         if name not in self.generators:
             raise ValueError(f"Received: model {name}. Expected one of {', '.join(self.generators)}.")
+        if fidelity and not self.has_faithful_end(name):
+            raise ValueError(f"Received: fidelity {fidelity:g} for {name}, which has no faithful end. Expected 0.")
         with self._lock:
-            key = name, precision
+            key = name, precision, fidelity
             if key not in self._upscalers:
-                self._upscalers[key] = load_upscaler(self.generators[name], precision)
+                self._upscalers[key] = load_upscaler(self.generators[name], precision, fidelity)
                 while len(self._upscalers) > KEPT:
                     self._upscalers.popitem(last=False)
             self._upscalers.move_to_end(key)
             return self._upscalers[key]
 
 
-def load_upscaler(path, precision):
-    from srwgan.export import load_generator  # starts TensorFlow
+def load_upscaler(path, precision, fidelity):
+    from srwgan.interpolation import load_at_fidelity  # starts TensorFlow
     from srwgan.upscale import Upscaler
 
-    return Upscaler(load_generator(path), precision)
+    return Upscaler(load_at_fidelity(path, fidelity), precision)

@@ -60,6 +60,10 @@ def build_page(service):
                 model = gr.Dropdown(
                     model_choices(service), value=names[0], label="Model", visible=len(names) > 1, elem_id="model"
                 )
+                fidelity = gr.Slider(
+                    0, 1, 0, step=0.1, label="From sharp (0) to faithful (1)", elem_id="fidelity",
+                    visible=service.models.has_faithful_end(names[0]),
+                )  # fmt: skip
                 with gr.Accordion("Options", open=False):
                     size = gr.Dropdown([OWN_SIZE, *SIZES, EXACT_SIZE], value=OWN_SIZE, label="Size of the result")
                     with gr.Row(visible=False) as exact:
@@ -80,10 +84,11 @@ def build_page(service):
                 results = gr.HTML(EMPTY, elem_id="results", apply_default_css=False, js_on_load=view)
 
         run = upscaling(service)
-        inputs = [files, original, model, size, width, height, precision, deband]
+        inputs = [files, original, model, fidelity, size, width, height, precision, deband]
         quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         start.click(run, inputs, [status, results, start, cancel], trigger_mode="once", **quiet)
         cancel.click(cancelling(service), None, None, **quiet)
+        model.change(lambda name: gr.update(visible=service.models.has_faithful_end(name)), model, fidelity, **quiet)
         size.change(lambda chosen: gr.update(visible=chosen == EXACT_SIZE), size, exact, **quiet)
         for button, path in zip(sample_buttons, SAMPLES.values(), strict=True):
             button.click(lambda path=path: [str(HERE.parent / path)], None, files, **quiet)
@@ -113,7 +118,7 @@ def limits_text(limits):
 
 def upscaling(service):
     async def upscale(
-        files, original, model, size, width, height, precision, deband, request: gr.Request
+        files, original, model, fidelity, size, width, height, precision, deband, request: gr.Request
     ):
         """Yields (status, results, start button, cancel button) while the files are worked on."""
         session = service.sessions.get(request.session_hash)
@@ -122,6 +127,7 @@ def upscaling(service):
             if not files:
                 raise ValueError("Choose a file first.")
             service.limits.check_count(len(files))
+            choice = Choice(model, PRECISIONS[precision], fidelity if service.models.has_faithful_end(model) else 0.0)
             job = session.start_job()
         except ValueError as error:
             yield app_view.message(str(error), "error"), gr.skip(), gr.skip(), gr.skip()
@@ -129,7 +135,7 @@ def upscaling(service):
         try:
             yield app_view.bar("Starting …", ""), EMPTY, gr.update(interactive=False), gr.update(visible=True)
             finished = Finished()
-            async for status in work(service, session, job, files, original, model, precision, options, finished):
+            async for status in work(service, session, job, files, original, choice, options, finished):
                 yield status, gr.skip(), gr.skip(), gr.skip()
             shown = app_view.results_html(finished.results, finished.archive) or EMPTY
             yield finished.status, shown, gr.update(interactive=True), gr.update(visible=False)
@@ -141,13 +147,25 @@ def upscaling(service):
 
 
 @dataclass
+class Choice:
+    """Which generator."""
+
+    model: str
+    precision: str
+    fidelity: float
+
+    def __str__(self):
+        return f"{self.model} at {self.fidelity:g}" if self.fidelity else self.model
+
+
+@dataclass
 class Finished:
     status: str = ""
     results: tuple = ()
     archive: Path | None = None
 
 
-async def work(service, session, job, files, original, model, precision, options, finished):
+async def work(service, session, job, files, original, choice, options, finished):
     """Each file in its turn on the device; yields the status, leaves what came of it in `finished`."""
     folder = await asyncio.to_thread(session.new_folder)
     session.uploads |= {Path(path) for path in [*files, *([original] if original else [])]}
@@ -157,7 +175,7 @@ async def work(service, session, job, files, original, model, precision, options
         source = None
         try:
             source = await asyncio.to_thread(adopt, upload, folder / f"{number}")
-            arguments = service, job, model, PRECISIONS[precision], source, folder / "results", options, original
+            arguments = service, job, choice, source, folder / "results", options, original
             task = asyncio.wrap_future(service.device.submit(job, one_file, *arguments))
             task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to ask
             while not task.done():
@@ -179,12 +197,12 @@ async def work(service, session, job, files, original, model, precision, options
     finished.status = app_view.messages(errors, "error") + (app_view.message("Cancelled.") if cancelled else "")
 
 
-def one_file(service, job, model, precision, source, folder, options, original):
+def one_file(service, job, choice, source, folder, options, original):
     """On the device's thread."""
     job.start("Loading the model")
-    upscaler = service.models.upscaler(model, precision)
+    upscaler = service.models.upscaler(choice.model, choice.precision, choice.fidelity)
     folder.mkdir(exist_ok=True)
-    return make_result(job, service.limits, upscaler, model, source, folder, options, original)
+    return make_result(job, service.limits, upscaler, str(choice), source, folder, options, original)
 
 
 def chosen_options(limits, size, width, height, deband):
