@@ -1,6 +1,6 @@
 #!/bin/bash
-# Train the generators of SRWGAN_Gen/ from nothing, in three phases: the faithful end on the reconstruction loss, from it
-# the sharp end with content and adversarial losses, and from that the robust one, on degraded pictures:
+# Train the generators of SRWGAN_Gen/ from nothing, in three phases: the faithful end on the reconstruction loss, from
+# it the sharp end with content and adversarial losses, and from that the robust one, on degraded pictures:
 #
 #   bash train_generator.sh PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS [flags of train_SRWGAN.py, for all phases]
 #
@@ -8,8 +8,8 @@
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
 #   CHANNEL_WEIGHTS  .npz of a weight for each channel of VGG16's five layers, LPIPS's (see --content-channels)
 #
-# The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the weights
-# so far, and the mean of where a round starts and ends is what a phase has reached.
+# The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the
+# weights so far, and the mean of where a round starts and ends is what a phase has reached.
 #
 # Set in the environment:
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen

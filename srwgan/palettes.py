@@ -55,7 +55,7 @@ class ColorHistogram:
             self._exact = self._with_exact(pixels)
 
     def _with_exact(self, pixels):
-        """The colours so far and of the pixels, sorted; None where they are too many, as are their bins first of all."""
+        """The colours so far and of the pixels, sorted; None where they, or already their bins, are too many."""
         if np.count_nonzero(self._counts) > self.colors:
             return None
         r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))

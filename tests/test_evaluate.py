@@ -140,7 +140,7 @@ def test_the_mean_of_generators_is_exported(tmp_path, capsys):
     weights = load_generator(tmp_path / "mean").get_weights()
     for mean, *values in zip(weights, *(each.get_weights() for each in made), strict=True):
         np.testing.assert_allclose(mean, sum(values) / 3, rtol=1e-5, atol=1e-7)
-    assert "what was there is" in capsys.readouterr().out
+    assert "what was there: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -21,7 +21,7 @@ def main(argv=None):
         moved = export_generator(mean, args.out, training)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(f"{args.out}: the mean of {len(args.generators)} generators" + (f"; what was there is {moved}" if moved else ""))
+    print(f"{args.out}: the mean of {len(args.generators)} generators", f"(what was there: {moved})" if moved else "")
 
 
 def build_parser():
