@@ -61,7 +61,7 @@ def build_page(service):
                     model_choices(service), value=names[0], label="Model", visible=len(names) > 1, elem_id="model"
                 )
                 fidelity = gr.Slider(
-                    0, 1, 0, step=0.1, label="From sharp (0) to faithful (1)", elem_id="fidelity",
+                    0, 1, 0, step=0.1, label="Sharp (0) to faithful (1)", elem_id="fidelity",
                     visible=service.models.has_faithful_end(names[0]),
                 )  # fmt: skip
                 with gr.Accordion("Options", open=False):
