@@ -174,9 +174,12 @@ def load_photos(args):
         photos = photos.subset(range(min(args.trainnum, len(photos))))
     else:
         photos, held_out = split(photos, args.trainnum, args.validnum)
-    if len(photos) < args.trainnum:
+    found = len(photos)
+    if args.both_sizes:  # of those to train on: held-out photographs must not be there at another size
+        photos = open_photos(photos.paths, number=found, both_sizes=True, **options)
+    if found < args.trainnum:
         log.warning("Warning: asked for %d photographs (--trainnum), training on the %d that %s has beside %d held out",
-                    args.trainnum, len(photos), datapath, len(held_out))
+                    args.trainnum, found, datapath, len(held_out))
     return photos, held_out
 
 
@@ -344,6 +347,9 @@ def check(args):
     if args.warmup_epochs >= args.epochs and args.critic_warmup:
         raise ValueError(f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
                          f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}.")
+    if args.both_sizes and not args.halve_below:
+        raise ValueError("Received: --both-sizes without --halve-below. Expected the megapixels below which "
+                         "photographs are there at half their size too.")
     if args.batchsz % args.accumulate:
         raise ValueError(f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. "
                          "Expected a multiple of it.")
@@ -416,6 +422,7 @@ def build_parser():
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
     add("--halve-below", type=weight, default=0.0, metavar="MEGAPIXELS",
         help="take smaller photographs at half their height and width, where their compression no longer shows")
+    add("--both-sizes", action="store_true", help="with --halve-below: at their own size too, as further photographs")
     add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
         help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
         "any of the three")

@@ -14,7 +14,8 @@
 # Set in the environment:
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen
 #   SHARP_PHOTOS         the later phases' photographs, the cleanest (PHOTOS)
-#   HALVE_BELOW          megapixels below which the later phases take photographs at half their size (1)
+#   HALVE_BELOW          megapixels below which the later phases take photographs at half their size, and in the last
+#                        adversarial round at both sizes (1)
 #   WARMUP_EPOCHS, WARMUP_ROUNDS             of the first phase (40, 3)
 #   ADVERSARIAL_EPOCHS, ADVERSARIAL_ROUNDS   of the second (40, 3)
 #   ROBUST_EPOCHS        of the third (10)
@@ -85,14 +86,18 @@ mean() {
   run cp -r "$work/$3_Dis" "$work/$1_Dis"
 }
 
-# phase NAME ROUNDS FLAGS...: NAME, NAME2, ...; `reached` is the name of the last mean.
+# phase NAME ROUNDS FLAGS...: NAME, NAME2, ...; `reached` is the name of the last mean. `last_round` are flags more for
+# the last of several rounds.
+last_round=()
 phase() {
-  local name=$1 rounds=$2 round
+  local name=$1 rounds=$2 round more
   shift 2
   train "$name" "$@"
   reached=$name
   for ((round = 2; round <= rounds; round++)); do
-    train "$name$round" "$@" --init "$work/${reached}_Gen"
+    more=()
+    ((round < rounds)) || more=("${last_round[@]}")
+    train "$name$round" "$@" "${more[@]}" --init "$work/${reached}_Gen"
     mean "${name}_mean$round" "$reached" "$name$round"
     reached=${name}_mean$round
   done
@@ -115,6 +120,7 @@ sharp=(
 
 phase warmup "${WARMUP_ROUNDS:-3}" "${warmup[@]}"
 faithful=$reached
+[ "${HALVE_BELOW:-1}" = 0 ] || last_round=(--both-sizes)
 phase sharp "${ADVERSARIAL_ROUNDS:-3}" --init "$work/${faithful}_Gen" "${sharp[@]}" \
   --epochs "${ADVERSARIAL_EPOCHS:-40}" --critic-warmup 150
 sharp_end=$reached

@@ -31,7 +31,7 @@ class Photos:
     shapes: list  # (H, W) of each
     offsets: list  # where it starts in the cache file, None where it is decoded at every access
     pixels: np.ndarray  # all cached bytes, one after another
-    halve_below: float = 0.0  # see `read_photo`
+    halved: list  # whether it is there at half its size, see `read_photo`
 
     def __len__(self):
         return len(self.paths)
@@ -39,12 +39,14 @@ class Photos:
     def __getitem__(self, i):
         height, width = self.shapes[i]
         if self.offsets[i] is None:
-            return read_photo(self.paths[i], self.halve_below)
+            return read_photo(self.paths[i], self.halved[i])
         return self.pixels[self.offsets[i] : self.offsets[i] + height * width * 3].reshape(height, width, 3)
 
     def subset(self, indices):
-        pick = [[values[i] for i in indices] for values in (self.paths, self.shapes, self.offsets)]
-        return Photos(*pick, self.pixels, self.halve_below)
+        def pick(values):
+            return [values[i] for i in indices]
+
+        return Photos(pick(self.paths), pick(self.shapes), pick(self.offsets), self.pixels, pick(self.halved))
 
 
 def find_photos(folder, subfolders=TRAIN_FOLDERS):
@@ -71,7 +73,8 @@ def find_photos(folder, subfolders=TRAIN_FOLDERS):
     return paths
 
 
-def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30, halve_below=0.0):
+def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30, halve_below=0.0,
+                both_sizes=False):
     """The first `number` readable photographs of at least `smallest` pixels a side, through the cache.
 
     Unreadable and too small ones are named in a warning and passed over.
@@ -81,12 +84,13 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
         cache: folder of the cache files. They are named by the photographs' paths, sizes and times.
         cache_limit: bytes that all cache files together may take; photographs beyond it are decoded at every access.
         halve_below: photographs of fewer megapixels are taken at half their size, see `read_photo`.
+        both_sizes: these are there at their own size too, as photographs that `number` does not count.
     """
-    key = cache_key(paths, smallest, number, cache_limit, halve_below)
+    key = cache_key(paths, smallest, number, cache_limit, halve_below, both_sizes)
     pixels_file, index_file = os.path.join(cache, f"{key}.pixels"), os.path.join(cache, f"{key}.json")
     index = read_index(pixels_file, index_file)
     if index is None:
-        photos = functools.partial(decoded, paths, smallest, number, halve_below)
+        photos = functools.partial(decoded, paths, smallest, number, halve_below, both_sizes)
         index = write_cache(photos, number, cache, cache_limit, pixels_file, index_file)
     for message in index["passed_over"]:
         log.warning("Warning: %s", message)
@@ -95,23 +99,26 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
     os.utime(pixels_file)  # the cache used longest ago is the first to go
     pixels = np.memmap(pixels_file, np.uint8, "r") if index["bytes"] else np.zeros(0, np.uint8)
     shapes = [tuple(shape) for shape in index["shapes"]]
-    return Photos(index["paths"], shapes, index["offsets"], pixels, halve_below)
+    return Photos(index["paths"], shapes, index["offsets"], pixels, index["halved"])
 
 
-def read_photo(path, halve_below=0.0):
+def read_photo(path, halved=False):
     """The RGB picture that a person sees, (H, W, 3) uint8: upright, alpha on white, 16 bits reduced to 8.
 
-    One of fewer than `halve_below` megapixels is reduced to half its height and width (Lanczos), which hides the
-    compression that small photographs from the web show at full size.
+    `halved` reduces it to half its height and width (Lanczos), which hides the compression that small photographs from
+    the web show at full size.
 
     Raises as `images.read_image` does.
     """
     pixels, _ = fit_pixels(read_image(path).pixels, "JPEG", path)  # which holds neither alpha nor 16 bits
     pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    return half_size(pixels) if halved else pixels
+
+
+def half_size(pixels):
     height, width = pixels.shape[:2]
-    if height * width < halve_below * 1e6 and min(height, width) > 1:
-        pixels = np.asarray(Image.fromarray(pixels).resize((width // 2, height // 2), Image.Resampling.LANCZOS))
-    return pixels
+    size = max(width // 2, 1), max(height // 2, 1)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def cache_key(paths, *options):
@@ -150,11 +157,12 @@ def write_cache(photos, number, cache, cache_limit, pixels_file, index_file):
 
 def write_pixels(photos, number, limit, file):
     """Decode into an open file up to `limit` bytes; returns the index of what went where."""
-    index = {"paths": [], "shapes": [], "offsets": [], "passed_over": []}
-    for path, photo in tqdm(photos(index), "Decoding", number, unit="photo", disable=None):
+    index = {"paths": [], "shapes": [], "offsets": [], "halved": [], "passed_over": []}
+    for path, photo, halved in tqdm(photos(index), "Decoding", number, unit="photo", disable=None):
         fits = file.tell() + photo.nbytes <= limit
         index["paths"].append(path)
         index["shapes"].append(photo.shape[:2])
+        index["halved"].append(halved)
         index["offsets"].append(file.tell() if fits else None)
         if fits:
             file.write(photo.tobytes())
@@ -166,34 +174,40 @@ def write_pixels(photos, number, limit, file):
     return index
 
 
-def decoded(paths, smallest, number, halve_below, index):
-    """Decode in parallel and yield (path, pixels) of the first `number` usable photographs, in order.
+def decoded(paths, smallest, number, halve_below, both_sizes, index):
+    """Decode in parallel and yield (path, pixels, whether halved) of the first `number` usable photographs, in order.
 
     Why others are not goes to the index.
     """
     found, workers = 0, min(8, (os.cpu_count() or 2) * 2)
-    attempt = functools.partial(try_photo, smallest=smallest, halve_below=halve_below)
+    attempt = functools.partial(try_photo, smallest=smallest, halve_below=halve_below, both_sizes=both_sizes)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), workers):  # a few at a time bounds the memory
             batch = paths[start : start + workers]
-            for path, (photo, problem) in zip(batch, pool.map(attempt, batch), strict=True):
+            for path, (photos, problem) in zip(batch, pool.map(attempt, batch), strict=True):
                 if found == number:
                     return
                 if problem:
                     index["passed_over"].append(problem)
-                    continue
-                found += 1
-                yield path, photo
+                found += bool(photos)
+                for photo, halved in photos:
+                    yield path, photo, halved
 
 
-def try_photo(path, smallest, halve_below):
+def try_photo(path, smallest, halve_below, both_sizes):
+    """Pairs of pixels and whether they are halved, and why there are none."""
     try:
-        photo = read_photo(path, halve_below)
+        photo = read_photo(path)
     except (ValueError, OSError) as error:
-        return None, f"Passed over {error}"
-    if min(photo.shape[:2]) < smallest:
-        return None, f"Passed over {path}: {photo.shape[1]}x{photo.shape[0]}, smaller than the crop of {smallest}."
-    return photo, None
+        return [], f"Passed over {error}"
+    sizes = [(photo, False)]
+    if photo.shape[0] * photo.shape[1] < halve_below * 1e6:
+        sizes = [(half_size(photo), True)] + sizes * both_sizes
+    usable = [(pixels, halved) for pixels, halved in sizes if min(pixels.shape[:2]) >= smallest]
+    if not usable:
+        height, width = sizes[-1][0].shape[:2]
+        return [], f"Passed over {path}: {width}x{height}, smaller than the crop of {smallest}."
+    return usable, None
 
 
 def cache_size(cache):

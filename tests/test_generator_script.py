@@ -112,6 +112,8 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
     made = calls(tmp_path)
     starts = [call[len(call) - 1 - call[::-1].index("--init") + 1] for call in made if "--init" in call]
     assert starts == [f"work/{name}_Gen" for name in ("warmup", "sharp", "sharp_mean2", "sharp_mean3")]
+    phases = [call for call in made if "--run-dir" in call]
+    assert ["--both-sizes" in call for call in phases] == [False, False, False, True, False]
     means = [call[1:] for call in made if call[0] == "utils.mean_generator"]
     assert means == [[f"work/{name}_Gen" for name in names] for names in (
         ("sharp_mean2", "sharp", "sharp2"), ("sharp_mean3", "sharp_mean2", "sharp3"))]

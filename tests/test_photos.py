@@ -170,6 +170,21 @@ def test_small_photographs_are_halved_on_request(tmp_path, make_photo, cache_lim
     np.testing.assert_array_equal(halved[1], large)
 
 
+@pytest.mark.parametrize("cache_limit", [2**30, 0])
+def test_small_photographs_are_there_at_both_sizes_on_request(tmp_path, make_photo, cache_limit):
+    tiny, small, large = photos = make_photo(50, 60), make_photo(98, 100), make_photo(100, 101)
+    (tmp_path / "photos").mkdir()
+    for name, photo in zip("abc", photos, strict=True):
+        Image.fromarray(photo).save(tmp_path / "photos" / f"{name}.png")
+    both, messages = open_quietly(tmp_path / "photos", tmp_path / "cache", smallest=40, number=3,
+                                  cache_limit=cache_limit, halve_below=0.01, both_sizes=True)
+    assert both.shapes == [(50, 60), (49, 50), (98, 100), (100, 101)]  # half of the first is too small
+    assert both.halved == [False, True, False, False] and not any("Passed over" in message for message in messages)
+    for photo, expected in zip(both.subset([0, 2, 3]), (tiny, small, large), strict=True):
+        np.testing.assert_array_equal(photo, expected)
+    np.testing.assert_array_equal(both[1], Image.fromarray(small).resize((50, 49), LANCZOS))
+
+
 def test_a_halved_photograph_may_be_too_small(photo_folder, tmp_path):
     opened, messages = open_quietly(photo_folder, tmp_path / "cache", smallest=40, halve_below=1)
     assert opened.shapes == [(40, 48)] * 3

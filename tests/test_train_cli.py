@@ -91,6 +91,7 @@ def test_savemodel_means_what_it_says(text, value):
     (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
     (["--otweight", "-1"], "argument --otweight: Received: -1."),
     (["--weighting", "self-adaptive", "--warmup-epochs", "2"], "Expected more --epochs than --warmup-epochs."),
+    (["--both-sizes"], "Received: --both-sizes without --halve-below. Expected the megapixels"),
     (["--content-channels", "lpips.npz"], "Received: --content-channels with --content-norm energy. Expected unit."),
     (["--datapath", "missing"], "missing, which does not exist. Expected a folder of photographs."),
     (["--datapath", "file"], "file, a file. Expected a folder of photographs."),
@@ -151,6 +152,15 @@ def test_nothing_at_the_default_datapath_takes_the_bundled_photographs(monkeypat
     assert (len(training), len(held_out)) == (5, 1)
     assert f"Nothing at ./Datasets: training on the bundled photographs in {photo_folder}" in caplog.text
     assert "asked for 20 photographs (--trainnum), training on the 5" in caplog.text
+
+
+def test_photographs_to_train_on_alone_are_there_at_both_sizes(photo_folder, tmp_path):
+    argv = ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--cropsz", "32", "--trainnum", "4",
+            "--halve-below", "1", "--both-sizes"]
+    training, held_out = train_SRWGAN.load_photos(train_SRWGAN.build_parser().parse_args(argv))
+    names = [os.path.basename(path) for path in training.paths + held_out.paths]
+    assert names == ["0.png", "0.png", "1.png", "1.png", "2.png", "2.png", "3.png", "3.png", "4.png", "5.png"]
+    assert training.halved == [True, False] * 4 and held_out.halved == [True] * 2
 
 
 def test_div2ks_own_validation_photographs_are_held_out(photo_folder, tmp_path, make_photo):
