@@ -26,6 +26,14 @@ def test_auto_is_bfloat16_where_the_cpu_has_it_and_is_faster(flags, seconds, pol
     assert precision.choose_policy() == policy
 
 
+def test_a_moments_load_does_not_decide(monkeypatch):
+    monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(precision, "open", lambda path: io.StringIO("flags\t: avx512_bf16\n"), raising=False)
+    seconds = {"bfloat16": iter([9, 1, 9]), "float32": iter([2, 2, 2])}
+    monkeypatch.setattr(precision, "seconds_of_product", lambda name: next(seconds[name]))
+    assert precision.choose_policy() == "mixed_bfloat16"
+
+
 @pytest.mark.parametrize(("capability", "policy"), [((8, 0), "mixed_bfloat16"), ((7, 5), "float32")])
 def test_auto_on_a_gpu(capability, policy, monkeypatch):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
