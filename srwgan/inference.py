@@ -294,13 +294,18 @@ def with_margin(x, margin, spoilt=0):
 
 
 def shuffle(x, factor):
-    """As tf.nn.depth_to_space, faster on a CPU: sub-pixels are moved a row of them at once."""
+    """As tf.nn.depth_to_space, faster on a CPU: sub-pixels are moved a row of them at once, of bytes two as one."""
     if factor == 1:
         return x
     batch, height, width = tf.unstack(tf.shape(x)[:3])
     channels = x.shape[-1] // factor**2
-    rows = tf.reshape(x, [batch * height, width, factor, factor * channels])
-    rows = tf.transpose(rows, [0, 2, 1, 3])
+    row = factor * channels
+    in_pairs = x.dtype == tf.uint8 and row % 2 == 0
+    if in_pairs:
+        x, row = tf.bitcast(tf.reshape(x, [batch, height, width, factor * row // 2, 2]), tf.uint16), row // 2
+    rows = tf.transpose(tf.reshape(x, [batch * height, width, factor, row]), [0, 2, 1, 3])
+    if in_pairs:
+        rows = tf.bitcast(rows, tf.uint8)
     return tf.reshape(rows, [batch, factor * height, factor * width, channels])
 
 

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision
+from srwgan.inference import shuffle
 
 
 def tiny(scale=4, blocks=1, filters=8, dtype=None, seed=0, **options):
@@ -70,6 +71,14 @@ def test_pixel_shuffle_puts_sub_pixels_in_their_places(factor):
         for column in range(factor):
             first = (row * factor + column) * 5
             np.testing.assert_array_equal(y[:, row::factor, column::factor], x[..., first : first + 5])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(("factor", "channels"), [(2, 1), (2, 3), (3, 3), (3, 2)])
+def test_upscalings_own_pixel_shuffle_is_depth_to_space(factor, channels, dtype):
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 4, factor**2 * channels)).astype(dtype)
+    expected = tf.nn.depth_to_space(tf.cast(x, "int32"), factor)
+    np.testing.assert_array_equal(tf.cast(shuffle(tf.constant(x), factor), "int32"), expected)
 
 
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 1), (3, 2), (4, 1), (8, 1)])
