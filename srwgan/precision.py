@@ -1,7 +1,6 @@
 """Which number format the convolutions compute in, by what the machine is fast at."""
 
 import functools
-import itertools
 import time
 
 import tensorflow as tf
@@ -47,13 +46,11 @@ def has_fast_bfloat16():
     return bfloat16 < float32  # on some CPUs it is only half as fast
 
 
-def seconds_of_product(precision, size=1024, repeats=3):
-    """The shortest time of a matrix product on the CPU."""
+def seconds_of_product(precision, size=1024):
+    """The time of a matrix product on the CPU, after one for warming up."""
     with tf.device("CPU"):
         matrix = tf.cast(tf.ones([size, size]), precision)
-        times = []
-        for _ in range(1 + repeats):  # the first is for warming up
-            times.append(time.perf_counter())
-            tf.matmul(matrix, matrix).numpy()
-        times.append(time.perf_counter())
-    return min(after - before for before, after in itertools.pairwise(times[1:]))
+        tf.matmul(matrix, matrix).numpy()
+        start = time.perf_counter()
+        tf.matmul(matrix, matrix).numpy()
+    return time.perf_counter() - start
