@@ -201,7 +201,7 @@ def build_stream(args, photos):
     from srwgan.dataset import CropStream
 
     return CropStream(photos, args.cropsz, args.scale, args.batchsz, args.seed, args.crops_per_photo, args.sampling,
-                      args.dstep, args.interpolation, args.degradation, args.condition)
+                      args.dstep, args.interpolation, args.degradation, args.condition, args.grain)
 
 
 def build_validation(args, held_out):
@@ -423,6 +423,9 @@ def build_parser():
     add("--halve-below", type=weight, default=0.0, metavar="MEGAPIXELS",
         help="take smaller photographs at half their height and width, where their compression no longer shows")
     add("--both-sizes", action="store_true", help="with --halve-below: at their own size too, as further photographs")
+    add("--grain", type=weight, default=0.0, metavar="LEVELS",
+        help="half of the high-resolution crops get noise with a standard deviation up to this, of 255, so that grain "
+        "is learnt")
     add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
         help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
         "any of the three")

@@ -15,7 +15,7 @@
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen
 #   SHARP_PHOTOS         the later phases' photographs, the cleanest (PHOTOS)
 #   HALVE_BELOW          megapixels below which the later phases take photographs at half their size, and in the last
-#                        adversarial round at both sizes (1)
+#                        adversarial round, half of whose crops get grain, at both sizes (1; 0: none)
 #   WARMUP_EPOCHS, WARMUP_ROUNDS             of the first phase (40, 3)
 #   ADVERSARIAL_EPOCHS, ADVERSARIAL_ROUNDS   of the second (40, 3)
 #   ROBUST_EPOCHS        of the third (10)
@@ -120,7 +120,8 @@ sharp=(
 
 phase warmup "${WARMUP_ROUNDS:-3}" "${warmup[@]}"
 faithful=$reached
-[ "${HALVE_BELOW:-1}" = 0 ] || last_round=(--both-sizes)
+last_round=(--grain 5)
+[[ ${HALVE_BELOW:-1} =~ ^[0.]+$ ]] || last_round+=(--both-sizes)
 phase sharp "${ADVERSARIAL_ROUNDS:-3}" --init "$work/${faithful}_Gen" "${sharp[@]}" \
   --epochs "${ADVERSARIAL_EPOCHS:-40}" --critic-warmup 150
 sharp_end=$reached

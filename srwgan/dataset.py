@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from srwgan.degradations import check_degradation, degrade
+from srwgan.degradations import add_grain, check_degradation, degrade
 
-TRAINING, VALIDATION = 1, 2  # the last part of a degradation's key
+TRAINING, VALIDATION, GRAIN = 1, 2, 3  # the last part of the key of a degradation or of grain
 
 
 class CropStream:
@@ -25,18 +25,20 @@ class CropStream:
         interpolation: "gaussian" draws e from N(0, 1), "uniform" from U(0, 1).
         degradation: "bicubic", "gif", "real" or "mixed", see `degradations.degrade`.
         condition: "noise" puts the degradation's strength beside the low-resolution partner.
+        grain: largest standard deviation, in levels, of the grain that half of the crops get before anything else, see
+            `degradations.add_grain`; 0: none.
 
     Raises:
         ValueError: unknown names, or a condition without a degradation.
     """
 
     def __init__(self, photos, crop=256, scale=4, batch_size=4, seed=0, crops_per_photo=1, sampling="each",
-                 draws=1, interpolation="gaussian", degradation="bicubic", condition="none"):
+                 draws=1, interpolation="gaussian", degradation="bicubic", condition="none", grain=0.0):
         check_degradation(degradation, condition)
         self.photos, self.crop, self.scale, self.batch_size, self.seed = photos, crop, scale, batch_size, seed
         self.crops_per_photo, self.sampling = crops_per_photo, sampling
         self.draws, self.interpolation = draws, interpolation
-        self.degradation, self.condition = degradation, condition
+        self.degradation, self.condition, self.grain = degradation, condition, grain
 
     def steps(self, replicas=1):
         """Batches in an epoch: all samples once, the last batch filled up with further crops."""
@@ -85,7 +87,7 @@ class CropStream:
         draw = tf.random.stateless_normal if self.interpolation == "gaussian" else tf.random.stateless_uniform
         e = draw([self.draws], keys + [2 << 40, 0])
         if self.degradation == "bicubic":
-            crop = tf.numpy_function(self.cut, [photo, place, turn], tf.uint8)
+            crop = tf.numpy_function(self.cut, [photo, place, turn, epoch, sample], tf.uint8)
             return tf.ensure_shape(crop, (self.crop, self.crop, 3)), e
         crop, low_res, strength = tf.numpy_function(self.cut_degraded, [photo, place, turn, epoch, sample],
                                                     [tf.uint8, tf.uint8, tf.float32])
@@ -94,16 +96,18 @@ class CropStream:
                 tf.ensure_shape(strength, ()))
 
     def cut_degraded(self, photo, place, turn, epoch, sample):
-        crop, random = self.cut(photo, place, turn), np.random.default_rng([self.seed, epoch, sample, TRAINING])
+        crop = self.cut(photo, place, turn, epoch, sample)
+        random = np.random.default_rng([self.seed, epoch, sample, TRAINING])
         low_res, strength = degrade(self.degradation, crop, self.photos[int(photo)], self.scale, random)
         return crop, low_res, np.float32(strength)
 
-    def cut(self, photo, place, turn):
+    def cut(self, photo, place, turn, epoch, sample):
         pixels = self.photos[int(photo)]
         top, left = (np.array(pixels.shape[:2]) - self.crop + 1) * place.astype(np.float64)
         top, left = min(int(top), pixels.shape[0] - self.crop), min(int(left), pixels.shape[1] - self.crop)
         crop = pixels[top : top + self.crop, left : left + self.crop]
-        return np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
+        crop = np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
+        return add_grain(crop, self.grain, np.random.default_rng([self.seed, epoch, sample, GRAIN]))
 
     def finish(self, crops, e, low_res=None, strength=None):
         low_res = to_range(downscale(crops, self.scale) if low_res is None else low_res)

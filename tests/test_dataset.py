@@ -44,6 +44,21 @@ def test_low_resolution_is_the_bicubic_downscale_of_the_same_crop(photos, scale)
     np.testing.assert_allclose(low_res, levels(low_res) / 127.5 - 1, atol=1e-6)  # whole levels, as in a file
 
 
+def test_grain_is_in_both_of_a_pair_and_drawn_anew_for_each(photos):
+    def pairs(**options):
+        stream = CropStream(photos, 32, 4, 4, seed=1, crops_per_photo=8, grain=20, **options)
+        return [levels(images) for images in joined(batches(stream, 0))[:2]]
+
+    low_res, grainy = pairs()
+    clean = levels(joined(batches(CropStream(photos, 32, 4, 4, seed=1, crops_per_photo=8), 0))[1])
+    for low, high in zip(low_res, grainy, strict=True):
+        np.testing.assert_allclose(low, bicubic_by_pillow(high, 8, 8), atol=0.51)
+    grains = [high - same for high, same in zip(grainy, clean, strict=True) if not np.array_equal(high, same)]
+    assert 4 < len(grains) < 20 and len(np.unique(grains, axis=0)) == len(grains)
+    np.testing.assert_array_equal(pairs()[1], grainy)
+    np.testing.assert_array_equal(pairs(degradation="gif")[1], grainy)
+
+
 def test_a_scale_of_three(photos):
     low_res, high_res, _ = batches(CropStream(photos, 30, 3, 3), 0)[0]
     for low, high in zip(levels(low_res), levels(high_res), strict=True):

@@ -113,12 +113,19 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
     starts = [call[len(call) - 1 - call[::-1].index("--init") + 1] for call in made if "--init" in call]
     assert starts == [f"work/{name}_Gen" for name in ("warmup", "sharp", "sharp_mean2", "sharp_mean3")]
     phases = [call for call in made if "--run-dir" in call]
-    assert ["--both-sizes" in call for call in phases] == [False, False, False, True, False]
+    for flag in ("--both-sizes", "--grain"):
+        assert [flag in call for call in phases] == [False, False, False, True, False]
     means = [call[1:] for call in made if call[0] == "utils.mean_generator"]
     assert means == [[f"work/{name}_Gen" for name in names] for names in (
         ("sharp_mean2", "sharp", "sharp2"), ("sharp_mean3", "sharp_mean2", "sharp3"))]
     assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "sharp+sharp2+sharp3"
     assert (tmp_path / "work" / "sharp_mean3_Dis" / "discriminator.keras").read_text() == "sharp3"
+
+
+@pytest.mark.parametrize("none", ["0", "0.0"])
+def test_photographs_that_are_not_halved_are_there_at_one_size(script, tmp_path, none):
+    result = script(*FILES, DRY_RUN="1", HALVE_BELOW=none)
+    assert result.returncode == 0 and "--both-sizes" not in result.stdout and "--grain" in result.stdout
 
 
 def test_both_ends_and_the_robust_generator_are_there_at_the_end(script, tmp_path):

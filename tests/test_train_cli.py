@@ -82,6 +82,7 @@ def test_savemodel_means_what_it_says(text, value):
     (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
     (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
     (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+    (["--grain", "-1"], "argument --grain: Received: -1."),
     (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
     (["--condition", "noise"], "Received: --condition noise with --degradation bicubic"),
     (["--upsampling", "nearest"], "argument --upsampling: invalid choice: "),
@@ -238,7 +239,7 @@ def test_a_resumed_run_takes_its_flags_and_refuses_others(tiny, own_folder, caps
 
 
 RESEARCH = [
-    "--degradation gif --weighting self-adaptive --otweight 0.1 --otspace pixels --upsampling fourier "
+    "--degradation gif --grain 5 --weighting self-adaptive --otweight 0.1 --otspace pixels --upsampling fourier "
     "--attention channel",
     "--degradation real --condition noise --weighting gradient --otweight 0.1 --upsampling resize-conv "
     "--attention window",
