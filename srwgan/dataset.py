@@ -107,7 +107,9 @@ class CropStream:
         top, left = min(int(top), pixels.shape[0] - self.crop), min(int(left), pixels.shape[1] - self.crop)
         crop = pixels[top : top + self.crop, left : left + self.crop]
         crop = np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
-        return add_grain(crop, self.grain, np.random.default_rng([self.seed, epoch, sample, GRAIN]))
+        if not self.grain:
+            return crop
+        return add_grain(crop, np.random.default_rng([self.seed, epoch, sample, GRAIN]), self.grain)
 
     def finish(self, crops, e, low_res=None, strength=None):
         low_res = to_range(downscale(crops, self.scale) if low_res is None else low_res)

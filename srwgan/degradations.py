@@ -216,15 +216,13 @@ def add_noise(pixels, random, amount, deviation):
     return to_levels(pixels + amount * noise)
 
 
-def add_grain(pixels, largest, random):
-    """The noise of `add_noise` on half of the pictures, its standard deviation uniform from 0 to `largest` levels.
+def add_grain(pixels, random, largest):
+    """The noise of `add_noise` on half of the pictures, its deviation there uniform from 0 to `largest` levels.
 
     Where the high resolution has grain, the low resolution keeps a trace of it: from that a generator learns which
     pictures have it, and that a clean one stays clean.
     """
-    if not largest or random.random() < 0.5:
-        return pixels
-    return add_noise(pixels, random, random.random(), largest)
+    return pixels if random.random() < 0.5 else add_noise(pixels, random, random.random(), largest)
 
 
 def compress(pixels, random, amount):

@@ -212,7 +212,7 @@ def test_mixed_is_one_of_the_others(make_photo):
 
 def test_grain_is_on_half_of_the_pictures_and_up_to_the_largest_deviation():
     random, gray = np.random.default_rng(0), np.full((64, 64, 3), 100, np.uint8)  # Poisson's deviation is that at 100
-    grainy = [add_grain(gray, 20, random) for _ in range(400)]
+    grainy = [add_grain(gray, random, 20) for _ in range(400)]
     deviations = np.array([pixels.std() for pixels in grainy if not np.array_equal(pixels, gray)])
     assert 160 < len(deviations) < 240
     quarters = np.histogram(deviations, [0, 5, 10, 15, 20.5])[0]
