@@ -176,8 +176,8 @@ class PaletteChooser:
         elif self._policy == "adaptive":
             self._adapt(frame, pixels, drawn)
         if self._global is None:
-            self._global = self._mapper
-        return self._mapper, self._mapper is self._global
+            self._global = self._mapper.palette
+        return self._mapper, self._mapper.palette is self._global
 
     def _adapt(self, frame, pixels, drawn):
         """A palette that is to last is made of a whole frame, and replaced where what is drawn fits it much worse."""

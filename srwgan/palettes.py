@@ -3,6 +3,8 @@
 A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
 """
 
+import mmap
+
 import numpy as np
 from PIL import Image
 
@@ -11,7 +13,7 @@ from srwgan.gif_format import chosen
 DITHERS = ("none", "ordered", "floyd-steinberg")
 
 HISTOGRAM_BITS = 6
-LOOKUP_BITS = 6
+CELLS, CELL_COLORS = 64**3, 4**3
 CANDIDATES = 32
 BLOCK = 8192  # colours compared with a palette at once: in all, their distances would not fit in a cache
 
@@ -139,6 +141,22 @@ def differences(palette, neighbours):
     return palette[:, neighbours] - palette[:, :, None]
 
 
+def color_codes(pixels):
+    """Each pixel (..., 3 or 4) as one number of 24 bits, BBBBBBRR GGGGGGRR RRrrggbb: by cell, then by place in it."""
+    r, g, b = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
+    codes = np.zeros(pixels.shape[:-1] + (4,), np.uint8)
+    codes[..., 0] = r * 16 | (g & 3) * 4 | b & 3  # * 16 as << 4, which is slower
+    codes[..., 1] = g & 252 | r >> 4 & 3
+    codes[..., 2] = b & 252 | r >> 6
+    return codes.view("<i4")[..., 0]
+
+
+def cell_corners(cells):
+    """The darkest colours (N, 3), float32, of cells, each what its colours' codes have above their lowest 6 bits."""
+    red = cells & 15 | (cells >> 10 & 3) << 4
+    return 4 * np.stack([red, cells >> 4 & 63, cells >> 12], axis=1).astype(np.float32)
+
+
 def color_bins(pixels, bits):
     """Index of each pixel (..., 3 or 4) in a cube of 2^bits steps per channel."""
     r, g, b = ((pixels[..., c] >> (8 - bits)).astype(np.int32) for c in range(3))
@@ -152,10 +170,10 @@ class PaletteMapper:
     pixels at equal places always get equal indices; "none" takes the nearest colour; "floyd-steinberg" diffuses errors
     (Pillow's), so that any change moves the pattern below it and to its right.
 
-    The pair for a colour, looked up in a cube of 64 steps a channel that is filled as colours turn up, is the nearest
-    palette colour with the partner that minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after
-    Yliluoma, "Arbitrary-palette positional dithering algorithm", 2011); the share t then follows from the pixel's
-    own colour.
+    The pair for a colour, the same for all in a cell of 4 x 4 x 4, is the nearest palette colour with the partner that
+    minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after Yliluoma, "Arbitrary-palette
+    positional dithering algorithm", 2011); the share t then follows from the colour itself. Both are kept for each of
+    the 2^24 colours whose cell has turned up, so that a pixel costs one look.
     """
 
     def __init__(self, palette, dither="ordered"):
@@ -166,31 +184,25 @@ class PaletteMapper:
         self._neighbours = nearest_others(self.palette)
         self._towards = differences(self.palette, self._neighbours)
         self._lengths = (self._towards**2).sum(0)
-        bins = 1 << 3 * LOOKUP_BITS
-        self._known = np.zeros(bins, bool)
-        self._first = np.zeros(bins, np.uint8)
-        self._second = np.zeros(bins, np.uint8)
-        self._mix = np.zeros((bins, 4), np.float32)  # share of the second = RGB . mix[:3] + mix[3]
-        self._error = np.zeros(bins, np.float32)
+        # For each colour the bytes first, second, share of the second in 64ths, and 1; 0 where its cell is not filled.
+        # Not from np.zeros: that asks for huge pages, and of those one cell here and there would fill the whole 64 MB.
+        self._entries = np.frombuffer(mmap.mmap(-1, CELLS * CELL_COLORS * 4), np.uint32)
+        self._error = np.zeros(CELLS, np.float32)
 
     def indices(self, pixels, origin=(0, 0)):
         """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) whose top left corner is at `origin` (x, y)."""
         if self.dither == "floyd-steinberg":
             return self._diffused(pixels)
-        bins = self._filled_bins(pixels)
-        first = self._first.take(bins)
-        if self.dither == "none":
-            return first
-        mix = self._mix.take(bins, axis=0)
-        share = mix[..., 3]
-        for channel in range(3):
-            share += mix[..., channel] * pixels[..., channel].astype(np.float32)
-        above = share > thresholds(*bins.shape, *(start % 8 for start in origin))
-        return chosen(above, self._second.take(bins), first)
+        entries = self._filled_entries(color_codes(pixels))
+        first, second, share = (entries[..., byte] for byte in range(3))
+        above = share > bayer_pattern(*first.shape, *(start % 8 for start in origin))
+        return chosen(above, second, first)
 
     def mean_squared_error(self, pixels):
         """How far, summed over RGB, the nearest colours are from the pixels (N, 3 or 4), whatever the dither."""
-        return float(self._error.take(self._filled_bins(pixels)).mean())
+        codes = color_codes(pixels)
+        self._filled_entries(codes)
+        return float(self._error.take(codes >> 6).mean())
 
     def _diffused(self, pixels):
         holder = Image.new("P", (1, 1))
@@ -198,38 +210,37 @@ class PaletteMapper:
         image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
         return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
 
-    def _filled_bins(self, pixels):
-        bins = color_bins(pixels, LOOKUP_BITS)
-        unknown = bins[~self._known.take(bins)]
-        if unknown.size:
-            wanted = np.zeros(len(self._known), bool)  # faster than np.unique
-            wanted[unknown] = True
+    def _filled_entries(self, codes):
+        """The four bytes of each colour (...), (..., 4)."""
+        entries = self._entries.take(codes)
+        if not entries.all():
+            wanted = np.zeros(CELLS, bool)  # faster than np.unique
+            wanted[codes[entries == 0] >> 6] = True
             unknown = np.flatnonzero(wanted)
             for start in range(0, len(unknown), BLOCK):
                 self._fill(unknown[start : start + BLOCK])
-        return bins
+            entries = self._entries.take(codes)
+        return entries.view(np.uint8).reshape(*entries.shape, 4)
 
-    def _fill(self, bins):
-        mask, step = (1 << LOOKUP_BITS) - 1, 1 << (8 - LOOKUP_BITS)
-        cells = np.stack([bins >> 2 * LOOKUP_BITS, bins >> LOOKUP_BITS & mask, bins & mask], axis=1)
-        color = (cells * step + (step - 1) / 2).astype(np.float32)
+    def _fill(self, cells):
+        corners = cell_corners(cells)
+        color = corners + np.float32(1.5)
         palette = self.palette.astype(np.float32)
         distances = squared_distances(color, palette)
-        self._known[bins] = True
         first = distances.argmin(1)
         offset = color - palette[first]
-        self._error[bins] = (offset**2).sum(1)
+        self._error[cells] = (offset**2).sum(1)
         if self.dither != "ordered":
-            self._first[bins] = first
+            self._store_pairs(cells, corners, first, first)
             return
         along = sum(self._towards[c].take(first, axis=0) * offset[:, c, None] for c in range(3))
         length = self._lengths.take(first, axis=0)
         share = np.clip(along / np.maximum(length, 1), 0, 1)
         error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
-        self._store_pairs(bins, first, self._neighbours[first, best])
+        self._store_pairs(cells, corners, first, self._neighbours[first, best])
 
-    def _store_pairs(self, bins, one, other):
+    def _store_pairs(self, cells, corners, one, other):
         """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
         palette = self.palette.astype(np.float32)
         luma = palette @ np.float32([0.299, 0.587, 0.114])
@@ -237,9 +248,14 @@ class PaletteMapper:
         first, second = chosen(swap, other, one), chosen(swap, one, other)
         towards = palette[second] - palette[first]
         slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
-        self._first[bins], self._second[bins] = first, second
-        self._mix[bins, :3] = slope
-        self._mix[bins, 3] = -(slope * palette[first]).sum(1)
+        offsets = (corners - palette[first])[..., None] + np.arange(4, dtype=np.float32)
+        red, green, blue = np.moveaxis(slope[..., None] * offsets, 1, 0)
+        share = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
+        entries = np.empty(share.shape + (4,), np.uint8)
+        entries[..., 0], entries[..., 1] = (index[:, None, None, None] for index in (first, second))
+        entries[..., 2] = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size)  # so many thresholds are below it
+        entries[..., 3] = 1
+        self._entries.reshape(CELLS, CELL_COLORS)[cells] = entries.view(np.uint32).reshape(-1, CELL_COLORS)
 
 
 def check_palette(palette):
@@ -249,18 +265,18 @@ def check_palette(palette):
     return palette
 
 
-def bayer_thresholds(order):
-    """Bayer's matrix of 2^order x 2^order thresholds, evenly spaced inside (0, 1)."""
-    matrix = np.zeros((1, 1))
+def bayer_matrix(order):
+    """Bayer's matrix of 2^order x 2^order: 0 to 4^order - 1, rank k standing for a threshold of (k + 1/2) / 4^order."""
+    matrix = np.zeros((1, 1), np.uint8)
     for _ in range(order):
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
-    return ((matrix + 0.5) / matrix.size).astype(np.float32)
+    return matrix
 
 
-def thresholds(height, width, left, top):
-    """Bayer's 8 x 8 pattern over a picture that starts at (left, top) of it, both below 8."""
+def bayer_pattern(height, width, left, top):
+    """Bayer's 8 x 8 matrix repeated over a picture that starts at (left, top) of it, both below 8."""
     rows, columns = -(-(top + height) // 8), -(-(left + width) // 8)
     return np.tile(BAYER, (rows, columns))[top : top + height, left : left + width]
 
 
-BAYER = bayer_thresholds(3)
+BAYER = bayer_matrix(3)

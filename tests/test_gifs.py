@@ -428,7 +428,7 @@ def test_ordered_dither_shows_the_wanted_color_in_the_mean():
     palette = np.uint8([[100] * 3, [116] * 3])
     for level in range(101, 116):
         index = PaletteMapper(palette).indices(np.full((16, 16, 3), level, np.uint8))
-        np.testing.assert_array_equal(index, np.tile((level - 100) / 16 > BAYER, (2, 2)))
+        np.testing.assert_array_equal(index, np.tile((level - 100) / 16 > (BAYER + 0.5) / 64, (2, 2)))
         assert index.mean() == (level - 100) / 16
 
 
