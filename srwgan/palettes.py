@@ -212,15 +212,17 @@ class PaletteMapper:
 
     def _filled_entries(self, codes):
         """The four bytes of each colour (...), (..., 4)."""
-        entries = self._entries.take(codes)
-        if not entries.all():
+        entries = self._entries.take(codes).reshape(-1)
+        missing = np.flatnonzero(entries == 0)
+        if missing.size:
+            missing_codes = codes.reshape(-1).take(missing)
             wanted = np.zeros(CELLS, bool)  # faster than np.unique
-            wanted[codes[entries == 0] >> 6] = True
-            unknown = np.flatnonzero(wanted)
-            for start in range(0, len(unknown), BLOCK):
-                self._fill(unknown[start : start + BLOCK])
-            entries = self._entries.take(codes)
-        return entries.view(np.uint8).reshape(*entries.shape, 4)
+            wanted[missing_codes >> 6] = True
+            cells = np.flatnonzero(wanted)
+            for start in range(0, len(cells), BLOCK):
+                self._fill(cells[start : start + BLOCK])
+            entries[missing] = self._entries.take(missing_codes)
+        return entries.view(np.uint8).reshape(*codes.shape, 4)
 
     def _fill(self, cells):
         corners = cell_corners(cells)
