@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, quiet_start
+from srwgan.commandline import OneLineParser, quiet_start, real, whole
 from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
 from srwgan.images import written_whole
 from srwgan.palettes import DITHERS
@@ -214,12 +214,12 @@ def add_files(group):
         "robust where it is there",
     )  # fmt: skip
     group.add_argument(
-        "--fidelity", type=float, default=0.0, metavar="0..1",
+        "--fidelity", type=real(), default=0.0, metavar="0..1",
         help="0: sharp, FOLDER itself; 1: faithful, FOLDER/faithful, which invents nothing; between: a mix, as fast. "
         f"Above 0, GIFs are upscaled by {MODEL} too. Default: %(default)g",
     )  # fmt: skip
     group.add_argument(
-        "--strength", type=float, metavar="0..1",
+        "--strength", type=real(), metavar="0..1",
         help="of the pictures' degradation, for a generator trained with --condition noise: 0 none, 1 the strongest. "
         "Default: 0",
     )  # fmt: skip
@@ -227,7 +227,7 @@ def add_files(group):
         "--overwrite", action="store_true", help="do again what has a result that is not older than its source"
     )
     group.add_argument(
-        "--max-pixels", type=positive, default=Options.max_pixels, metavar="N",
+        "--max-pixels", type=whole(1), default=Options.max_pixels, metavar="N",
         help="refuse pictures of more pixels than this. Default: %(default)s",
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def add_files(group):
 def add_results(group):
     size = group.add_mutually_exclusive_group()
     size.add_argument(
-        "--scale-out", type=float, metavar="X",
+        "--scale-out", type=real(), metavar="X",
         help="make results X times as large as their sources: the generator's output is resized (Lanczos). "
         "Default: the generator's scale",
     )  # fmt: skip
@@ -247,7 +247,7 @@ def add_results(group):
         help="png, jpg, webp, bmp or tif for images; gif, mp4, mov, mkv or webm for GIFs and videos. Default: the "
         "source's, or PNG where that cannot hold the result",
     )  # fmt: skip
-    group.add_argument("--quality", type=int, metavar="1-100", help="of JPEG and WebP (100: lossless). Default: 95")
+    group.add_argument("--quality", type=whole(), metavar="1-100", help="of JPEG and WebP (100: lossless). Default: 95")
 
 
 def add_machine(group):
@@ -256,10 +256,10 @@ def add_machine(group):
         help="auto takes bfloat16 where the hardware is fast at it. Default: %(default)s",
     )  # fmt: skip
     group.add_argument(
-        "--tile", type=positive, metavar="N",
+        "--tile", type=whole(1), metavar="N",
         help="largest side of a tile, in source pixels; any gives the same result. Default: by memory",
     )  # fmt: skip
-    group.add_argument("--batch-size", type=positive, metavar="N", help="frames or tiles at once. Default: by memory")
+    group.add_argument("--batch-size", type=whole(1), metavar="N", help="frames or tiles at once. Default: by memory")
     group.add_argument(
         "--no-reuse", dest="reuse", action="store_false", help="upscale whole frames, not what changed (same result)"
     )
@@ -282,15 +282,8 @@ def add_gifs(group):
 
 def add_videos(group):
     group.add_argument("--codec", choices=list(CODECS), help="default: h264, or vp9 in WebM")
-    group.add_argument("--crf", type=int, metavar="N", help="0 is best and largest. Default: by codec, h264: 18")
+    group.add_argument("--crf", type=whole(), metavar="N", help="0 is best and largest. Default: by codec, h264: 18")
     group.add_argument("--resume", action="store_true", help="go on with an interrupted video where that is safe")
-
-
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"Received: {text}. Expected 1 or more.")
-    return number
 
 
 def width_x_height(text):

@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 
-from srwgan.commandline import OneLineParser, quiet_start
+from srwgan.commandline import OneLineParser, quiet_start, real, whole
 
 FLAGS_FILE = "flags.json"
 MAY_CHANGE = ("resume", "run_dir", "cache", "cache_limit", "savemodel", "chkpt_path", "strategy", "steps_per_call",
@@ -385,20 +385,6 @@ def parser_default(name):
     return build_parser().get_default(name)
 
 
-def number(kind, least, above=False):
-    """An argparse type: a number of at least `least`, or above it."""
-
-    def convert(text):
-        value = kind(text)
-        if value < least or (above and value == least) or value != value:
-            bound = f"above {least}" if above else f"of {least} or more"
-            raise argparse.ArgumentTypeError(f"Received: {text}. Expected a number {bound}.")
-        return value
-
-    convert.__name__ = kind.__name__
-    return convert
-
-
 def boolean(text):
     known = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
     if text.lower() not in known:
@@ -409,7 +395,7 @@ def boolean(text):
 def build_parser():
     parser = OneLineParser(description="Train a super-resolution Wasserstein GAN with gradient penalty.",
                            formatter_class=argparse.ArgumentDefaultsHelpFormatter, prog="train_SRWGAN.py")
-    count, positive, weight = number(int, 1), number(float, 0, above=True), number(float, 0)
+    count, positive, weight = whole(1), real(0, above=True), real(0)
 
     group = parser.add_argument_group("data")
     add = group.add_argument
@@ -417,7 +403,7 @@ def build_parser():
     add("--download", choices=["div2k"], help="fetch DIV2K's training photographs (3.5 GB) into --datapath first")
     add("--trainnum", type=count, default=20, help="photographs to train on")
     add("--validnum", type=count, default=16, help="held-out crops that the PSNR is measured on")
-    add("--cropsz", type=number(int, 16), default=256, help="side of the high-resolution crops in pixels")
+    add("--cropsz", type=whole(16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
     add("--halve-below", type=weight, default=0.0, metavar="MEGAPIXELS",
@@ -435,9 +421,9 @@ def build_parser():
     group = parser.add_argument_group("networks")
     add = group.add_argument
     add("--scale", type=int, choices=[2, 3, 4, 8], default=4, help="how many times larger the result is")
-    add("--filters", type=number(int, 4), default=64, help="channels of the generator's residual blocks")
+    add("--filters", type=whole(4), default=64, help="channels of the generator's residual blocks")
     add("--blocks", type=count, default=8, help="residual blocks of the generator")
-    add("--dfilters", type=number(int, 4), default=64, help="channels of the discriminator's first convolution")
+    add("--dfilters", type=whole(4), default=64, help="channels of the discriminator's first convolution")
     add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
     add("--upsampling", choices=["pixelshuffle", "fourier", "resize-conv"], default="pixelshuffle",
         help="how the generator enlarges its features")
@@ -465,11 +451,11 @@ def build_parser():
     add("--weighting", choices=["fixed", "gradient", "self-adaptive"], default="fixed",
         help="weights as they are, on gradients divided by a running mean of their norm, or each times a factor of 0.1 "
         "to 10 that is trained against the networks")
-    add("--otweight", type=number(float, 0), default=0.0,
+    add("--otweight", type=real(0), default=0.0,
         help="weight of an optimal transport between generated and real patches of a replica's batch")
     add("--otspace", choices=["discriminator", "pixels"],
         help="what the patches are compared by (default: discriminator)")
-    add("--shift", type=number(int, 0), metavar="PIXELS",
+    add("--shift", type=whole(0), metavar="PIXELS",
         help="discriminator and hyperpixels see the images from a changing offset below this, against grids in the "
         "result; 0: none (default: the scale)")
     add("--interpolation", choices=["gaussian", "uniform"], default="gaussian",
@@ -481,20 +467,20 @@ def build_parser():
     add("--batchsz", type=count, default=4, help="crops in a batch")
     add("--dstep", type=count, default=1, help="discriminator steps for each batch")
     add("--gstep", type=count, default=1, help="generator steps for each batch")
-    add("--warmup-epochs", type=number(int, 0), default=0, help="first epochs, on the reconstruction loss alone")
-    add("--critic-warmup", type=number(int, 0), default=0, help="steps after those on the discriminator alone")
+    add("--warmup-epochs", type=whole(0), default=0, help="first epochs, on the reconstruction loss alone")
+    add("--critic-warmup", type=whole(0), default=0, help="steps after those on the discriminator alone")
     add("--goptimizer", choices=["adam", "muon"], default="adam",
         help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps")
     add("--doptimizer", choices=["adam", "muon"], default="adam", help="the discriminator's")
     add("--glr", type=positive, default=2e-4, help="the generator's learning rate")
     add("--dlr", type=positive, default=2e-4, help="the discriminator's learning rate")
     add("--lr-schedule", choices=["constant", "cosine"], default="constant", help="cosine falls to a hundredth")
-    add("--lr-warmup", type=number(int, 0), default=0, help="steps over which the rates rise")
+    add("--lr-warmup", type=whole(0), default=0, help="steps over which the rates rise")
     add("--beta1", type=weight, default=0.5, help="Adam's decay of the first moment")
     add("--beta2", type=weight, default=0.9, help="Adam's decay of the second moment")
     add("--ema", type=weight, default=0.998, help="decay of the generator's averaged weights")
     add("--clip", type=weight, default=0.0, help="largest norm of a network's gradient; 0: none")
-    add("--seed", type=number(int, 0), default=0, help="of weights, crops and penalty positions")
+    add("--seed", type=whole(0), default=0, help="of weights, crops and penalty positions")
 
     group = parser.add_argument_group("machine")
     add = group.add_argument

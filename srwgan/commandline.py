@@ -1,6 +1,7 @@
-"""What the scripts share: errors of one line, and a start without TensorFlow's own messages."""
+"""What the scripts share: errors of one line, numbers, and a start without TensorFlow's own messages."""
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -12,6 +13,32 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+
+
+def whole(least=None):
+    """An argparse type: an int, of at least `least`."""
+    return number(int, "a whole number", least)
+
+
+def real(least=None, above=False):
+    """An argparse type: a float, of at least `least`, or above it."""
+    return number(float, "a number", least, above)
+
+
+def number(kind, expected, least, above=False):
+    if least is not None:
+        expected += f" above {least}" if above else f" of {least} or more"
+
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if math.isnan(value) or (least is not None and (value < least or (above and value == least))):
+            raise argparse.ArgumentTypeError(f"Received: {text}. Expected {expected}.")
+        return value
+
+    return convert
 
 
 @contextmanager

@@ -73,9 +73,10 @@ def test_savemodel_means_what_it_says(text, value):
 
 
 @pytest.mark.parametrize(("argv", "message"), [
-    (["--batchsz", "0"], "argument --batchsz: Received: 0. Expected a number of 1 or more."),
+    (["--batchsz", "0"], "argument --batchsz: Received: 0. Expected a whole number of 1 or more."),
     (["--scale", "5"], "argument --scale: invalid choice: 5 (choose from 2, 3, 4, 8)"),
-    (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    (["--epochs", "many"], "argument --epochs: Received: many. Expected a whole number of 1 or more."),
+    (["--glr", "fast"], "argument --glr: Received: fast. Expected a number above 0."),
     (["--glr", "0"], "argument --glr: Received: 0. Expected a number above 0."),
     (["--gpweight", "nan"], "argument --gpweight: Received: nan."),
     (["--savemodel", "maybe"], "Received: maybe. Expected True or False (yes, no, 1, 0)."),

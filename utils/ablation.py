@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train_SRWGAN
-from srwgan.commandline import quiet_start
+from srwgan.commandline import quiet_start, whole
 from srwgan.disk import written_whole
 from srwgan.photos import find_photos
 from srwgan.testset import GIF_COLORS, JPEG_AMOUNT, WEAR, find_pairs, read_pair, worn
@@ -99,7 +99,7 @@ def main(arguments=None):
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(prog="python3 -m utils.ablation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    add, count = parser.add_argument, train_SRWGAN.number(int, 1)
+    add, count = parser.add_argument, whole(1)
     add("--datapath", default=train_SRWGAN.BUNDLED_PHOTOS, help="photographs to train on (the bundled ones)")
     add("--bench", nargs="+", default=[str(ROOT / "Images" / "originals")], metavar="DIR",
         help="pairs NAME_LR, NAME_HR or originals to measure on (Images/originals)")
@@ -116,7 +116,7 @@ def parse_arguments(arguments=None):
     add("--only", nargs="+", metavar="NAME", help="these variants beside the base")
     add("--list", action="store_true", help="print the variants and their flags")
     add("--jobs", type=count, default=1, help="runs at once, which share the processor's cores (1)")
-    add("--timing", type=train_SRWGAN.number(int, 0), default=5, metavar="STEPS",
+    add("--timing", type=whole(0), default=5, metavar="STEPS",
         help="steps of each variant that are timed in turn with the base's, after the training; 0: none (5)")
     add("--document", metavar="FILE", help="Markdown whose marked part becomes the tables; the figure goes beside it")
     return parser.parse_args(arguments)

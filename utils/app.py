@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from testGenerator import MODEL, OneLineParser, found, positive, quiet_start
+from srwgan.commandline import OneLineParser, quiet_start, real, whole
+from testGenerator import MODEL, found
 from utils.app_jobs import Device, Sessions
 from utils.app_limits import Limits
 from utils.app_models import Models, find_generators
@@ -126,15 +127,16 @@ def build_parser():
         help="generators to choose from, or folders with some in them; default: SRWGAN_Gen and what is beside it",
     )  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves the network, too: then consider --auth")
-    parser.add_argument("--port", type=positive, default=7860)
+    parser.add_argument("--port", type=whole(1), default=7860)
     parser.add_argument("--auth", metavar="FILE", help="ask for a user and password, those of its lines user:password")
+    count = whole(1)
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=float, default=Limits.bytes / 2**20, metavar="N", help="of a file")
-    limits.add_argument("--max-pixels", type=positive, default=Limits.pixels, metavar="N", help="of a picture or frame")
-    limits.add_argument("--max-frames", type=positive, default=Limits.frames, metavar="N", help="of a GIF or video")
-    limits.add_argument("--max-seconds", type=float, default=Limits.seconds, metavar="N", help="of a GIF or video")
-    limits.add_argument("--max-files", type=positive, default=Limits.files, metavar="N", help="of one job")
-    limits.add_argument("--max-waiting", type=positive, default=32, metavar="N", help="jobs in the queue")
+    limits.add_argument("--max-megabytes", type=real(), default=Limits.bytes / 2**20, metavar="N", help="of a file")
+    limits.add_argument("--max-pixels", type=count, default=Limits.pixels, metavar="N", help="of a picture or frame")
+    limits.add_argument("--max-frames", type=count, default=Limits.frames, metavar="N", help="of a GIF or video")
+    limits.add_argument("--max-seconds", type=real(), default=Limits.seconds, metavar="N", help="of a GIF or video")
+    limits.add_argument("--max-files", type=count, default=Limits.files, metavar="N", help="of one job")
+    limits.add_argument("--max-waiting", type=count, default=32, metavar="N", help="jobs in the queue")
     return parser
 
 

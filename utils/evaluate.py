@@ -28,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from srwgan import metrics
+from srwgan.commandline import real, whole
 from srwgan.export import load_generator
 from srwgan.images import Picture, write_image, written_whole
 from srwgan.interpolation import interpolate
@@ -80,7 +81,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--data", **many, required=True, help="folders of pairs or of originals")
     parser.add_argument(
         "--fidelity",
-        type=float,
+        type=real(),
         nargs="+",
         metavar="T",
         help="measure each model at these mixes of its weights: 0 is DIR itself, 1 is DIR/faithful",
@@ -98,10 +99,8 @@ def parse_arguments(arguments=None):
         metavar=("NAME", "X", "Y"),
         help="a crop for --picture: a picture's name, the crop's left and top (6 pictures, where bicubic is worst)",
     )
-    parser.add_argument("--crop-size", type=int, default=96, metavar="PIXELS", help="(96)")
+    parser.add_argument("--crop-size", type=whole(1), default=96, metavar="PIXELS", help="(96)")
     options = parser.parse_args(arguments)
-    if options.crop_size < 1:
-        parser.error(f"Received: --crop-size {options.crop_size}. Expected 1 or more.")
     return options
 
 

@@ -5,7 +5,7 @@ Of runs that started from one another, an earlier and a later one for instance, 
 
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, quiet_start
+from srwgan.commandline import OneLineParser, quiet_start, real
 
 
 def main(argv=None):
@@ -28,7 +28,7 @@ def build_parser():
     parser = OneLineParser(description=__doc__.partition("\n")[0], prog="python3 -m utils.mean_generator")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the result")
     parser.add_argument("generators", nargs="+", metavar="GENERATOR", help="exported generators of one architecture")
-    parser.add_argument("--shares", type=float, nargs="+", metavar="SHARE", help="one for each (default: equal ones)")
+    parser.add_argument("--shares", type=real(), nargs="+", metavar="SHARE", help="one for each (default: equal ones)")
     return parser
 
 

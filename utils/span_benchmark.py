@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.commandline import quiet_start
+from srwgan.commandline import quiet_start, whole
 from srwgan.images import written_whole
 
 PICTURE = Path(__file__).resolve().parent.parent / "Images" / "sample.png"
@@ -77,17 +77,13 @@ def parse_arguments(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", default="SRWGAN_Gen", metavar="DIR", help="an exported generator (SRWGAN_Gen)")
-    parser.add_argument("--size", type=int, nargs=2, default=(640, 360), metavar=("W", "H"), help="(640 360)")
-    parser.add_argument("--runs", type=int, default=7, metavar="N", help="of each network, after a first one (7)")
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="of each network (2)")
+    parser.add_argument("--size", type=whole(1), nargs=2, default=(640, 360), metavar=("W", "H"), help="(640 360)")
+    parser.add_argument("--runs", type=whole(1), default=7, metavar="N", help="of each network, after a first one (7)")
+    parser.add_argument("--threads", type=whole(1), default=2, metavar="N", help="of each network (2)")
     parser.add_argument("--data", nargs="+", action="extend", metavar="DIR",
                         help="measure the results too, as utils.evaluate")
     parser.add_argument("--json", metavar="FILE", help="write the seconds")
-    options = parser.parse_args(arguments)
-    for name, values in (("size", options.size), ("runs", [options.runs]), ("threads", [options.threads])):
-        if min(values) < 1:
-            parser.error(f"Received: --{name} {min(values)}. Expected 1 or more.")
-    return options
+    return parser.parse_args(arguments)
 
 
 def check_packages():
