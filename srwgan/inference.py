@@ -77,8 +77,9 @@ class UnpaddedNetwork:
         self.precision = precision
         self.scale, self.blocks, self.filters = generator.scale, generator.blocks, generator.filters
         self.halo, self.alignment, self.whole = generator.receptive_field, generator.alignment, False
+        # Arrays, which a graph holds as constants: oneDNN brings those into its own order once, variables every time.
         self.weights = {
-            f"{layer.name}/{weight.name}": tf.cast(weight.value, precision)
+            f"{layer.name}/{weight.name}": tf.cast(weight.value, precision).numpy()
             for layer in generator.layers
             for weight in layer.weights
         }
@@ -88,15 +89,15 @@ class UnpaddedNetwork:
         self.mean_margin = mean_margin(self.margins, self.halo)
         self.activation = generator.activation
         self.slopes_within_1 = {
-            name: bool(tf.reduce_all((slopes >= 0) & (slopes <= 1)))
+            name: bool(((slopes >= 0) & (slopes <= 1)).all())
             for name, slopes in self.weights.items()
             if name.endswith("/alpha")
         }
         self.last_factor = SCALES[self.scale][-1]
         kernel, bias = (weight.numpy() for weight in generator.get_layer("last").weights)
-        self.last_kernel = tf.constant(sub_pixel_kernel(kernel, self.last_factor))
-        self.last_bias = tf.constant(np.tile(bias, self.last_factor**2))
-        self.bilinear_kernel = tf.constant(bilinear_kernel(self.scale, self.last_factor))
+        self.last_kernel = sub_pixel_kernel(kernel, self.last_factor)
+        self.last_bias = np.tile(bias, self.last_factor**2)
+        self.bilinear_kernel = bilinear_kernel(self.scale, self.last_factor)
 
     def __call__(self, low_res):
         return self.shuffled(self.sub_pixels(low_res))
@@ -154,8 +155,10 @@ class UnpaddedNetwork:
             if i < len(SCALES[self.scale]):
                 x, resolution = shuffle(x, factor), resolution * factor
         x = crop(x, round((self.last_halo - spent) * resolution) - 1)
-        x = tf.nn.conv2d(x, tf.cast(self.last_kernel * gain, self.precision), 1, "VALID")
-        x = tf.nn.bias_add(x, tf.cast(self.last_bias * gain, self.precision))
+        kernel, bias = (
+            (array * gain).astype(x.dtype.as_numpy_dtype) for array in (self.last_kernel, self.last_bias)
+        )
+        x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
         return tf.cast(x, "float32") + self.bilinear(low_res, gain, offset)
 
     def bilinear(self, low_res, gain, offset):
