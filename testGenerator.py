@@ -214,12 +214,12 @@ def add_files(group):
         "robust where it is there",
     )  # fmt: skip
     group.add_argument(
-        "--fidelity", type=real(), default=0.0, metavar="0..1",
+        "--fidelity", type=real(0, 1), default=0.0, metavar="0..1",
         help="0: sharp, FOLDER itself; 1: faithful, FOLDER/faithful, which invents nothing; between: a mix, as fast. "
         f"Above 0, GIFs are upscaled by {MODEL} too. Default: %(default)g",
     )  # fmt: skip
     group.add_argument(
-        "--strength", type=real(), metavar="0..1",
+        "--strength", type=real(0, 1), metavar="0..1",
         help="of the pictures' degradation, for a generator trained with --condition noise: 0 none, 1 the strongest. "
         "Default: 0",
     )  # fmt: skip

@@ -15,18 +15,20 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
-def whole(least=None):
+def whole(least=-math.inf):
     """An argparse type: an int, of at least `least`."""
     return number(int, "a whole number", least)
 
 
-def real(least=None, above=False):
-    """An argparse type: a float, of at least `least`, or above it."""
-    return number(float, "a number", least, above)
+def real(least=-math.inf, most=math.inf, above=False):
+    """An argparse type: a float, of at least `least`, or above it, and at most `most`."""
+    return number(float, "a number", least, most, above)
 
 
-def number(kind, expected, least, above=False):
-    if least is not None:
+def number(kind, expected, least, most=math.inf, above=False):
+    if most < math.inf:
+        expected += f" from {least} to {most}"
+    elif least > -math.inf:
         expected += f" above {least}" if above else f" of {least} or more"
 
     def convert(text):
@@ -34,7 +36,7 @@ def number(kind, expected, least, above=False):
             value = kind(text)
         except ValueError:
             value = math.nan
-        if math.isnan(value) or (least is not None and (value < least or (above and value == least))):
+        if not least <= value <= most or (above and value == least):
             raise argparse.ArgumentTypeError(f"Received: {text}. Expected {expected}.")
         return value
 

@@ -106,7 +106,7 @@ def test_nothing_could_be_done(files, model, capsys, name):
         (["photo.png", "--scale-out", "0"], "scale_out=0"),
         (["photo.png", "--scale-out", "2", "--size", "2x2"], "not allowed with"),
         (["photo.png", "--quality", "200"], "quality=200"),
-        (["photo.png", "--fidelity", "high"], "--fidelity: Received: high. Expected a number."),
+        (["photo.png", "--fidelity", "high"], "--fidelity: Received: high. Expected a number from 0 to 1."),
         (["photo.png", "--format", "doc"], "format=doc"),
         (["photo.png", "--tile", "0"], "Expected a whole number of 1 or more"),
         (["photo.png", "--tile", "x"], "--tile: Received: x. Expected a whole number of 1 or more"),

@@ -81,7 +81,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--data", **many, required=True, help="folders of pairs or of originals")
     parser.add_argument(
         "--fidelity",
-        type=real(),
+        type=real(0, 1),
         nargs="+",
         metavar="T",
         help="measure each model at these mixes of its weights: 0 is DIR itself, 1 is DIR/faithful",
