@@ -16,7 +16,7 @@ from srwgan.commandline import OneLineParser, quiet_start, real, whole
 from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
 from srwgan.images import written_whole
 from srwgan.palettes import DITHERS
-from srwgan.variants import check_fidelity, faithful_end, named_model, robust_of
+from srwgan.variants import faithful_end, named_model, robust_of
 from srwgan.videos import CODECS
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -152,9 +152,6 @@ def check_before_loading(args, options):
         raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
     if not can_be_made(Path(args.output).absolute()):
         raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
-    check_fidelity(args.fidelity)
-    if args.strength is not None and not 0 <= args.strength <= 1:
-        raise ValueError(f"Received: --strength {args.strength:g}. Expected a number from 0 to 1.")
     model = model_path(args.model)
     if not model.exists():
         raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")

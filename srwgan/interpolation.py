@@ -4,7 +4,7 @@ It holds for generators of which one was fine-tuned from the other. The mix cost
 """
 
 from srwgan.export import load_generator
-from srwgan.variants import check_fidelity, faithful_end
+from srwgan.variants import faithful_end
 
 
 def load_at_fidelity(path, fidelity=0.0):
@@ -57,3 +57,9 @@ def architecture(generator):
     if not hasattr(generator, "get_config"):
         raise ValueError("Received: a foreign SavedModel. Expected a folder with generator.keras, to mix its weights.")
     return {name: value for name, value in generator.get_config().items() if name != "name"}
+
+
+def check_fidelity(fidelity):
+    """Raises ValueError for what is not from 0 (sharp) to 1 (faithful)."""
+    if not 0 <= fidelity <= 1:
+        raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")

@@ -11,12 +11,6 @@ FAITHFUL = "faithful"
 ROBUST = "robust"  # as a model's name: that of the main generator's folder
 
 
-def check_fidelity(fidelity):
-    """Raises ValueError for what is not from 0 (sharp) to 1 (faithful)."""
-    if not 0 <= fidelity <= 1:
-        raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")
-
-
 def has_faithful_end(folder):
     return os.path.isfile(os.path.join(folder, FAITHFUL, GENERATOR_FILE))
 

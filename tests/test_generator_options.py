@@ -206,8 +206,10 @@ def test_the_strength_on_the_command_line_and_in_the_library(tmp_path, capsys):
     assert run("noise", "--strength", "0.5") == 0
     assert run("none", "--strength", "0.5") == 2
     assert "strength 0.5 for a generator that takes none" in capsys.readouterr().err
-    assert run("noise", "--strength", "2") == 2
-    assert "Received: --strength 2. Expected a number from 0 to 1." in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        run("noise", "--strength", "2")
+    assert ended.value.code == 2
+    assert "--strength: Received: 2. Expected a number from 0 to 1." in capsys.readouterr().err
     weak, strong = (generate_one_img(load_gen(tmp_path / "noise", strength=s), image / 255.0) for s in (0.0, 1.0))
     assert np.abs(weak - strong).max() > 1e-3
     with pytest.raises(ValueError, match="that takes none"):
