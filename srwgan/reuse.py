@@ -30,20 +30,23 @@ class Canvas:
         self.network = compiled.network
         self.halos = self.network.halos if keep_maps else [self.network.halo]
         self.padded = self.high_res = self.maps = None
+        self.all_changed = False
 
     def update(self, padded):
         """Takes the next frame, (1, H + 2 halo, W + 2 halo, C) with its edges replicated."""
         rectangles = self.changed(padded)
-        self.padded = padded
-        if rectangles is None:
-            self.run_whole()
+        all_changed, self.padded = rectangles is None, padded
+        if all_changed or (rectangles and self.keep_maps and self.maps is None):
+            # Where all changes twice in a row it will again: then maps, which take time, are not kept for a patch.
+            self.run_whole(with_maps=self.keep_maps and not (all_changed and self.all_changed))
         else:
             for rectangle in rectangles:
                 self.run_patch(*rectangle)
+        self.all_changed = all_changed
 
     def changed(self, padded):
         """Rectangles (top, bottom, left, right) of padded to run again; None for all of it."""
-        if self.padded is None or self.padded.shape != padded.shape or (self.keep_maps and self.maps is None):
+        if self.padded is None or self.padded.shape != padded.shape:
             return None
         changed = any_channel(padded[0] != self.padded[0])
         if not changed.any():
@@ -64,15 +67,18 @@ class Canvas:
         margin = 2 * self.network.mean_margin
         return PATCH_OVERHEAD + (height + margin) * (width + margin)
 
-    def run_whole(self):
+    def run_whole(self, with_maps):
         self.maps = None  # their memory is needed again
         _, height, width, channels = self.padded.shape
         halo, scale = self.network.halo, self.network.scale
         height, width = height - 2 * halo, width - 2 * halo
         if self.keep_maps:
             picture = self.padded[:, halo : halo + height, halo : halo + width]
-            high_res, self.maps = self.compiled.picture_with_maps(picture)
-            self.high_res = np.array(high_res)
+            if with_maps:
+                high_res, self.maps = self.compiled.picture_with_maps(picture)
+                self.high_res = np.array(high_res)
+            else:
+                self.high_res = np.asarray(self.compiled.picture(picture))
         else:
             self.high_res = np.empty((1, height * scale, width * scale, channels), self.padded.dtype)
             self.run_region(self.padded, self.high_res, (0, height, 0, width))

@@ -280,6 +280,25 @@ def test_reuse_runs_only_what_changed(generator):
     assert 0 < run_by_frame[2] < run_by_frame[0] / 3
 
 
+def test_feature_maps_are_kept_where_a_patch_may_follow(generator):
+    upscaler = Upscaler(generator, "float32")
+    compiled, run = upscaler.compiled_for(np.uint8, 3, False), []
+    for name in ("picture", "picture_with_maps", "updated"):
+        function = getattr(compiled, name)
+        setattr(compiled, name, lambda *args, name=name, function=function: run.append(name) or function(*args))
+    frames = list(np.random.default_rng(0).integers(0, 256, (4, 90, 100, 3), np.uint8))
+    for _ in range(2):
+        frames.append(frames[-1].copy())
+        frames[-1][:4, :4] ^= 255
+    frames.append(frames[0])
+    results = list(upscaler.frames(frames))
+    patched = ["picture_with_maps", "updated"]
+    assert run == ["picture_with_maps", "picture", "picture", "picture", *patched, "picture_with_maps"]
+    np.testing.assert_array_equal(results[3][:, 200:], results[4][:, 200:])
+    for frame, result in zip(frames, results, strict=True):
+        assert difference(result, upscaler.image(frame)) <= 1
+
+
 @pytest.mark.parametrize("tile", [None, 24])
 def test_still_areas_stay_bit_identical(generator, tile):
     frame = random_pixels(90, 100, 3)
