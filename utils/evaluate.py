@@ -100,8 +100,7 @@ def parse_arguments(arguments=None):
         help="a crop for --picture: a picture's name, the crop's left and top (6 pictures, where bicubic is worst)",
     )
     parser.add_argument("--crop-size", type=whole(1), default=96, metavar="PIXELS", help="(96)")
-    options = parser.parse_args(arguments)
-    return options
+    return parser.parse_args(arguments)
 
 
 @dataclass
