@@ -218,7 +218,7 @@ def build_trainer(args, generator, discriminator, average, stream):
     from srwgan.trainer import Objective, Trainer
 
     objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.latweight,
-                          args.reconstruction, args.content_norm, args.weighting, args.otweight,
+                          args.reconstruction, args.luma, args.content_norm, args.weighting, args.otweight,
                           args.otspace or "discriminator")
     policy = generator.get_layer("first").dtype_policy.name
     hyperpixels = None
@@ -444,6 +444,8 @@ def build_parser():
     add("--rweight", type=weight, default=1.0, help="weight of the reconstruction loss")
     add("--latweight", type=weight, default=0.0, help="weight of the lattice loss, against grids in the result")
     add("--reconstruction", choices=["mse", "l1"], default="mse", help="form of the reconstruction loss")
+    add("--luma", type=real(0, 1), default=0.0, metavar="SHARE",
+        help="share of the reconstruction loss that is of the luma alone, 0 to 1")
     add("--content-norm", choices=["energy", "unit"], default="energy",
         help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
     add("--content-channels", metavar="FILE",

@@ -5,6 +5,8 @@ Images are (B, H, W, 3) in [-1, 1], scores (B, 1); every loss is (B,) float32 wh
 
 import tensorflow as tf
 
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+
 
 def discriminator_loss(real_scores, fake_scores):
     """D(fake) - D(real): minus the critic's estimate of the Wasserstein distance (Arjovsky et al. 2017)."""
@@ -34,10 +36,15 @@ def gradient_penalty(discriminator, real, fake, e, loss_scale=1.0):
     return tf.square(norm - 1.0), norm
 
 
-def reconstruction_loss(real, fake, kind="mse"):
-    """Mean squared ("mse") or absolute ("l1") difference of the pixels."""
+def reconstruction_loss(real, fake, kind="mse", luma=0.0):
+    """Mean squared ("mse") or absolute ("l1") difference of the pixels; a share `luma` of it that of their luma alone.
+
+    Luma is what PSNR-Y measures and where the eye sees detail: a network with a loss on RGB alone spends on chroma.
+    """
+    measure = {"mse": tf.square, "l1": tf.abs}[kind]
     difference = tf.cast(fake, "float32") - tf.cast(real, "float32")
-    return mean_per_sample(tf.square(difference) if kind == "mse" else tf.abs(difference))
+    of_luma = tf.reduce_sum(difference * LUMA_WEIGHTS, axis=-1, keepdims=True)
+    return (1 - luma) * mean_per_sample(measure(difference)) + luma * mean_per_sample(measure(of_luma))
 
 
 def lattice_loss(real, fake, scale, window=8):

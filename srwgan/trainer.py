@@ -34,6 +34,7 @@ class Objective:
     rweight: float = 1.0
     latweight: float = 0.0
     reconstruction: str = "mse"  # or "l1"
+    luma: float = 0.0  # the share of that loss that is of the luma alone
     content_norm: str = "energy"  # or "unit"
     weighting: str = "fixed"  # "gradient": each term's gradient is divided by a running mean of its norm first
     # "self-adaptive": each weight times a factor that is trained against the networks, see `Trainer.adapt`
@@ -173,7 +174,8 @@ class Trainer:
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, H, W, 3)."""
         functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
-                     "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction),
+                     "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction,
+                                                                     self.objective.luma),
                      "content": self.content_loss_to(high_res),
                      "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale),
                      "transport": self.transport_loss_to(high_res)}

@@ -78,6 +78,16 @@ def test_reconstruction():
     np.testing.assert_allclose(l1, np.abs(real - fake).mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind, measure", [("mse", np.square), ("l1", np.abs)])
+def test_reconstruction_of_the_luma(kind, measure):
+    real, fake = noise((3, 4, 4, 3)), noise((3, 4, 4, 3), 1)
+    of_luma = measure((fake - real) @ [0.299, 0.587, 0.114]).mean(axis=(1, 2))
+    np.testing.assert_allclose(losses.reconstruction_loss(real, fake, kind, luma=1.0), of_luma, rtol=1e-5)
+    of_pixels = measure(fake - real).mean(axis=(1, 2, 3))
+    mixed = losses.reconstruction_loss(real, fake, kind, luma=0.8)
+    np.testing.assert_allclose(mixed, 0.2 * of_pixels + 0.8 * of_luma, rtol=1e-5)
+
+
 def maps(seed):
     return [noise((3, 8, 8, 4), seed), 50 * noise((3, 4, 4, 6), seed + 10)]
 

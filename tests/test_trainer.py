@@ -103,6 +103,14 @@ def test_a_warm_up_step_descends_the_reconstruction_loss_alone(eagerly, form):
     assert "adversarial" not in metrics and "d_loss" not in metrics
 
 
+def test_a_warm_up_step_takes_the_share_of_the_luma(eagerly):
+    low_res, high_res, e = batch()
+    error = high_res - networks()[0](low_res)
+    luma = tf.reduce_mean(tf.abs(tf.tensordot(error, [0.299, 0.587, 0.114], 1)))
+    metrics = build(Objective(reconstruction="l1", luma=0.8)).train_batch((low_res, high_res, e), "warmup")
+    np.testing.assert_allclose(metrics["reconstruction"], 0.2 * tf.reduce_mean(tf.abs(error)) + 0.8 * luma, rtol=1e-5)
+
+
 def test_a_critic_step_descends_the_wasserstein_loss_with_the_penalty(eagerly):
     low_res, high_res, e = batch()
     trainer = build()
