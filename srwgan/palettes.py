@@ -3,6 +3,8 @@
 A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
 """
 
+import heapq
+import itertools
 import mmap
 
 import numpy as np
@@ -81,22 +83,21 @@ def split_by_variance(points, weights, colors):
     The greedy step of Wu, "Color quantization by dynamic programming and principal analysis", 1992.
     """
 
+    number = itertools.count()  # no two boxes are compared by their arrays
+
     def box(members):
         w, p = weights[members], points[members]
         mean = w @ p / w.sum()
         errors = w @ (p - mean) ** 2
-        return errors.sum() if len(members) > 1 else 0.0, int(errors.argmax()), mean, members
+        return -errors.sum() if len(members) > 1 else 0.0, next(number), int(errors.argmax()), mean, members
 
-    boxes = [box(np.arange(len(points)))]
-    while len(boxes) < colors:
-        worst = max(range(len(boxes)), key=lambda i: boxes[i][0])
-        error, axis, mean, members = boxes[worst]
-        if error <= 0:
-            break
+    boxes = [box(np.arange(len(points)))]  # a heap, the largest error first
+    while len(boxes) < colors and boxes[0][0] < 0:
+        _, _, axis, mean, members = boxes[0]
         below = points[members, axis] <= mean[axis]
-        boxes[worst] = box(members[below])
-        boxes.append(box(members[~below]))
-    return np.stack([mean for _, _, mean, _ in boxes])
+        heapq.heapreplace(boxes, box(members[below]))
+        heapq.heappush(boxes, box(members[~below]))
+    return np.stack([mean for *_, mean, _ in boxes])
 
 
 def refine_by_k_means(points, weights, centres, steps=4):
