@@ -443,7 +443,8 @@ def build_parser():
     add("--advweight", type=weight, default=1.0, help="weight of the adversarial loss")
     add("--rweight", type=weight, default=1.0, help="weight of the reconstruction loss")
     add("--latweight", type=weight, default=0.0, help="weight of the lattice loss, against grids in the result")
-    add("--reconstruction", choices=["mse", "l1"], default="mse", help="form of the reconstruction loss")
+    add("--reconstruction", choices=["mse", "l1", "psnr"], default="mse",
+        help="form of the reconstruction loss: mean squared or absolute error of a crop, or the first one's logarithm")
     add("--luma", type=real(0, 1), default=0.0, metavar="SHARE",
         help="share of the reconstruction loss that is of the luma alone, 0 to 1")
     add("--content-norm", choices=["energy", "unit"], default="energy",

@@ -3,9 +3,12 @@
 Images are (B, H, W, 3) in [-1, 1], scores (B, 1); every loss is (B,) float32 whatever the networks compute in.
 """
 
+import math
+
 import tensorflow as tf
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+PSNR_FLOOR = 4e-4  # mean squared error of pixels in [-1, 1] at 40 dB
 
 
 def discriminator_loss(real_scores, fake_scores):
@@ -37,14 +40,20 @@ def gradient_penalty(discriminator, real, fake, e, loss_scale=1.0):
 
 
 def reconstruction_loss(real, fake, kind="mse", luma=0.0):
-    """Mean squared ("mse") or absolute ("l1") difference of the pixels; a share `luma` of it that of their luma alone.
+    """Mean squared ("mse") or absolute ("l1") difference of the pixels, or the former's logarithm ("psnr").
 
-    Luma is what PSNR-Y measures and where the eye sees detail: a network with a loss on RGB alone spends on chroma.
+    "psnr" is log10(1 + mse / PSNR_FLOOR), as the mean PSNR is a mean of logarithms: each sample counts by its relative
+    error, less where that is small already (after Chen et al. 2021, HINet, arXiv:2105.06086).
+
+    Args:
+        luma: share of the loss, 0 to 1, that is of the difference in luma alone, which PSNR-Y measures and where the
+            eye sees detail; on RGB alone much of a small network serves the chroma.
     """
-    measure = {"mse": tf.square, "l1": tf.abs}[kind]
+    measure = tf.abs if kind == "l1" else tf.square
     difference = tf.cast(fake, "float32") - tf.cast(real, "float32")
     of_luma = tf.reduce_sum(difference * LUMA_WEIGHTS, axis=-1, keepdims=True)
-    return (1 - luma) * mean_per_sample(measure(difference)) + luma * mean_per_sample(measure(of_luma))
+    error = (1 - luma) * mean_per_sample(measure(difference)) + luma * mean_per_sample(measure(of_luma))
+    return tf.math.log1p(error / PSNR_FLOOR) / math.log(10) if kind == "psnr" else error
 
 
 def lattice_loss(real, fake, scale, window=8):

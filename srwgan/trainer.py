@@ -33,7 +33,7 @@ class Objective:
     advweight: float = 1.0
     rweight: float = 1.0
     latweight: float = 0.0
-    reconstruction: str = "mse"  # or "l1"
+    reconstruction: str = "mse"  # or "l1", "psnr"
     luma: float = 0.0  # the share of that loss that is of the luma alone
     content_norm: str = "energy"  # or "unit"
     weighting: str = "fixed"  # "gradient": each term's gradient is divided by a running mean of its norm first

@@ -78,6 +78,14 @@ def test_reconstruction():
     np.testing.assert_allclose(l1, np.abs(real - fake).mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
+def test_reconstruction_as_psnr_loses_a_bel_where_the_squared_error_is_ten_times_as_large():
+    real = np.zeros((3, 8, 8, 3), np.float32)
+    fake = real + np.float32([0.1, 0.1 * 10**0.5, 0])[:, None, None, None]
+    better, worse, equal = losses.reconstruction_loss(real, fake, "psnr").numpy()
+    np.testing.assert_allclose(worse - better, 1, atol=0.02)
+    assert equal == 0
+
+
 @pytest.mark.parametrize("kind, measure", [("mse", np.square), ("l1", np.abs)])
 def test_reconstruction_of_the_luma(kind, measure):
     real, fake = noise((3, 4, 4, 3)), noise((3, 4, 4, 3), 1)
