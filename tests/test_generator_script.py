@@ -122,6 +122,15 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
     assert (tmp_path / "work" / "sharp_mean3_Dis" / "discriminator.keras").read_text() == "sharp3"
 
 
+def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
+    assert script(*FILES, WARMUP_ROUNDS="3", ADVERSARIAL_ROUNDS="1").returncode == 0
+    rounds = [build_parser().parse_args(call) for call in calls(tmp_path) if "--run-dir" in call][:3]
+    for phase in rounds:
+        check(phase)
+    assert [(phase.reconstruction, phase.luma, phase.cropsz) for phase in rounds] == [
+        ("l1", 0, 192), ("l1", 0, 192), ("psnr", 0.8, 288)]
+
+
 @pytest.mark.parametrize("none", ["0", "0.0"])
 def test_photographs_that_are_not_halved_are_there_at_one_size(script, tmp_path, none):
     result = script(*FILES, DRY_RUN="1", HALVE_BELOW=none)
