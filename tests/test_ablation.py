@@ -99,7 +99,9 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
 
 
 def test_sigint_lets_the_runs_write_their_checkpoints(tmp_path, monkeypatch):
-    commands(monkeypatch, "import time\ntry:\n    (folder / 'started').touch(); time.sleep(60)\n"
+    # A shell's background jobs, and so perhaps these tests, start with SIGINT ignored: a training sets its own handler.
+    commands(monkeypatch, "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+             "try:\n    (folder / 'started').touch(); time.sleep(60)\n"
              "except KeyboardInterrupt:\n    (folder / 'saved').touch()")
 
     def interrupt_once_started(seconds):
