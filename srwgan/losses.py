@@ -7,7 +7,8 @@ import math
 
 import tensorflow as tf
 
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+from srwgan.metrics import LUMA_SHARES
+
 PSNR_FLOOR = 4e-4  # mean squared error of pixels in [-1, 1] at 40 dB
 
 
@@ -51,8 +52,10 @@ def reconstruction_loss(real, fake, kind="mse", luma=0.0):
     """
     measure = tf.abs if kind == "l1" else tf.square
     difference = tf.cast(fake, "float32") - tf.cast(real, "float32")
-    of_luma = tf.reduce_sum(difference * LUMA_WEIGHTS, axis=-1, keepdims=True)
-    error = (1 - luma) * mean_per_sample(measure(difference)) + luma * mean_per_sample(measure(of_luma))
+    error = mean_per_sample(measure(difference))
+    if luma:
+        of_luma = tf.reduce_sum(difference * LUMA_SHARES, axis=-1, keepdims=True)
+        error = (1 - luma) * error + luma * mean_per_sample(measure(of_luma))
     return tf.math.log1p(error / PSNR_FLOOR) / math.log(10) if kind == "psnr" else error
 
 

@@ -6,7 +6,8 @@ ITU-R BT.601 in 16..235 as MATLAB's `rgb2ycbcr` gives it, `scale` pixels shaved 
 
 import numpy as np
 
-LUMA = np.array([65.481, 128.553, 24.966]) / 255
+LUMA_SHARES = np.array([0.299, 0.587, 0.114])  # of red, green and blue
+LUMA = 219 / 255 * LUMA_SHARES
 FLAT = 1.0  # an area is flat when the standard deviation of its luma, in 1/255, is at most this
 FLAT_WINDOW = 9
 BINS = 16  # spectrum bins between two lattice frequencies

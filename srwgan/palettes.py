@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from srwgan.gif_format import chosen
+from srwgan.metrics import LUMA_SHARES
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
 
@@ -83,7 +84,7 @@ def split_by_variance(points, weights, colors):
     The greedy step of Wu, "Color quantization by dynamic programming and principal analysis", 1992.
     """
 
-    number = itertools.count()  # no two boxes are compared by their arrays
+    number = itertools.count()  # so that of equal errors no arrays are compared
 
     def box(members):
         w, p = weights[members], points[members]
@@ -246,7 +247,7 @@ class PaletteMapper:
     def _store_pairs(self, cells, corners, one, other):
         """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
         palette = self.palette.astype(np.float32)
-        luma = palette @ np.float32([0.299, 0.587, 0.114])
+        luma = palette @ LUMA_SHARES.astype(np.float32)
         swap = luma[one] > luma[other]
         first, second = chosen(swap, other, one), chosen(swap, one, other)
         towards = palette[second] - palette[first]
