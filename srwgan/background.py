@@ -1,19 +1,26 @@
 """An iterable pulled in a thread of its own, so that decoding, upscaling and encoding overlap."""
 
+import os
 import queue
+import sys
 import threading
 
 END = object()
+NICENESS = 10
 
 
-def in_background(iterable, ahead=2):
+def in_background(iterable, ahead=2, gives_way=False):
     """Yields what `iterable` yields, in order; a thread pulls it, at most `ahead` items further on.
+
+    With `gives_way` that thread leaves the processors to others that want them, on Linux. The threads of a network wait
+    for each other after every layer: work beside them that takes one's turn holds up all.
 
     An exception of the iterable is raised here. When this generator is closed or deleted, the thread ends (after the
     item it is at) and the iterable's own `close` is called.
     """
     results, stopped = queue.Queue(ahead), threading.Event()
-    thread = threading.Thread(target=pull, args=(iterable, results, stopped), daemon=True, name="srwgan-pull")
+    arguments = (iterable, results, stopped, gives_way)
+    thread = threading.Thread(target=pull, args=arguments, daemon=True, name="srwgan-pull")
     thread.start()
     try:
         while True:
@@ -30,8 +37,10 @@ def in_background(iterable, ahead=2):
             thread.join(0.01)
 
 
-def pull(iterable, results, stopped):
+def pull(iterable, results, stopped, gives_way):
     error = None
+    if gives_way and sys.platform == "linux":  # elsewhere priorities are those of whole processes
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
     try:
         for item in iterable:
             results.put((item, None))

