@@ -164,16 +164,16 @@ def load_photos(args):
     paths = find_photos(datapath)
     options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE,
                "cache_limit": int(args.cache_limit * 2**30), "halve_below": args.halve_below}
-    photos = open_photos(paths, number=args.trainnum + args.validnum, **options)
+    valid_paths = next((found for name in VALID_FOLDERS if (found := find_valid(datapath, name))), None)
+    if not valid_paths:
+        paths, valid_paths = split(paths, args.trainnum, args.validnum)
+    photos = open_photos(paths, number=args.trainnum, **options)
+    held_out = open_photos(valid_paths, number=args.validnum, **options)
+    if not len(photos) or not len(held_out):  # one side has none that can be used: the other is shared
+        photos, held_out = shared(photos if len(photos) else held_out, args.trainnum, args.validnum)
     if not len(photos):
         raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "
                          "or more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz.")
-    valid_paths = next((found for name in VALID_FOLDERS if (found := find_valid(datapath, name))), None)
-    if valid_paths:
-        held_out = open_photos(valid_paths, number=args.validnum, **options)
-        photos = photos.subset(range(min(args.trainnum, len(photos))))
-    else:
-        photos, held_out = split(photos, args.trainnum, args.validnum)
     found = len(photos)
     if args.both_sizes:  # of those to train on: held-out photographs must not be there at another size
         photos = open_photos(photos.paths, number=found, both_sizes=True, **options)
@@ -190,11 +190,21 @@ def find_valid(datapath, name):
     return find_photos(folder, ()) if os.path.isdir(folder) else []
 
 
-def split(photos, trainnum, validnum):
-    """What is beyond `trainnum` is held out; where nothing is, a tenth; a single photograph is both."""
-    total = len(photos)
+def split(paths, trainnum, validnum):
+    """(to train on, held out): what follows the first `trainnum` is held out, where nothing does a tenth.
+
+    It goes by paths, before any is passed over: a photograph too small for this --cropsz must not move another one
+    across, so that runs with other crops, started from each other, hold out the same. What follows the held-out ones
+    takes the place of those passed over. A single photograph is both.
+    """
+    total = min(len(paths), trainnum + validnum)
     held = total - trainnum if total > trainnum else min(validnum, max(1, total // 10), total - 1)
-    return photos.subset(range(total - held)), photos.subset(range(total - held, total) if held else range(total))
+    return paths[:total - held] + paths[total:], paths[total - held:total] if held else paths[:total]
+
+
+def shared(photos, trainnum, validnum):
+    """Photographs of one side of `split` as both of its sides."""
+    return [photos.subset(numbers) for numbers in split(list(range(len(photos))), trainnum, validnum)]
 
 
 def build_stream(args, photos):

@@ -135,16 +135,29 @@ def test_help_groups_and_explains(capsys):
 
 
 def test_held_out_photographs_are_not_trained_on():
-    class Numbers(list):
-        def subset(self, indices):
-            return [self[i] for i in indices]
-
     for total, trainnum, validnum, expected in [(10, 8, 4, (8, 2)), (24, 20, 4, (20, 4)), (8, 20, 16, (7, 1)),
-                                                (30, 40, 2, (28, 2)), (2, 20, 16, (1, 1))]:
-        training, held_out = train_SRWGAN.split(Numbers(range(total)), trainnum, validnum)
+                                                (30, 40, 2, (28, 2)), (2, 20, 16, (1, 1)), (40, 20, 4, (36, 4))]:
+        training, held_out = train_SRWGAN.split(list(range(total)), trainnum, validnum)
         assert (len(training), len(held_out)) == expected
         assert not set(training) & set(held_out)
-    assert train_SRWGAN.split(Numbers([7]), 20, 16) == ([7], [7])
+    assert train_SRWGAN.split([7], 20, 16) == ([7], [7])
+
+
+@pytest.mark.parametrize("small, training, held_out", [
+    ((), "0123", "45"),
+    ((0, 2), "136", "45"),  # the seventh takes a place; as before, the fifth and sixth are held out
+    ((4,), "0123", "5"),
+    ((0, 1, 2, 3, 6), "4", "5"),  # none is left to train on
+    ((4, 5), "012", "3"),  # none is left to be held out
+])
+def test_photographs_passed_over_move_none_across(small, training, held_out, tmp_path, make_photo):
+    for number in range(7):
+        side = 40 if number in small else 64
+        Image.fromarray(make_photo(side, side, number)).save(tmp_path / f"{number}.png")
+    argv = ["--datapath", str(tmp_path), "--cropsz", "64", "--trainnum", "4", "--validnum", "2"]
+    args = train_SRWGAN.build_parser().parse_args([*argv, "--cache", str(tmp_path / "cache")])
+    sides = train_SRWGAN.load_photos(args)
+    assert ["".join(os.path.basename(path)[0] for path in side.paths) for side in sides] == [training, held_out]
 
 
 def test_nothing_at_the_default_datapath_takes_the_bundled_photographs(monkeypatch, photo_folder, tmp_path, caplog):
