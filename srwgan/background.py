@@ -4,6 +4,7 @@ import os
 import queue
 import sys
 import threading
+from contextlib import suppress
 
 END = object()
 NICENESS = 10
@@ -39,8 +40,8 @@ def in_background(iterable, ahead=2, gives_way=False):
 
 def pull(iterable, results, stopped, gives_way):
     error = None
-    if gives_way and sys.platform == "linux":  # elsewhere priorities are those of whole processes
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    if gives_way:
+        give_way()
     try:
         for item in iterable:
             results.put((item, None))
@@ -54,6 +55,13 @@ def pull(iterable, results, stopped, gives_way):
     except BaseException as raised:
         error = error or raised
     results.put((END, error))
+
+
+def give_way():
+    """Lower the calling thread's priority where the system lets one: elsewhere priorities are whole processes'."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a container may forbid it
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
 def empty(results):

@@ -233,6 +233,16 @@ def test_the_thread_that_encodes_a_gif_gives_way_to_the_networks(tmp_path, monke
     assert upscaling == [before] * 5 and niceness() == before
 
 
+def test_a_gif_is_written_where_priorities_are_forbidden(tmp_path, monkeypatch):
+    def forbidden(*args):
+        raise PermissionError("not permitted")
+
+    source = write_gif(tmp_path / "x.gif", squares(3), [50] * 3)
+    monkeypatch.setattr(os, "setpriority", forbidden, raising=False)
+    upscale_file(Repeat(), source, tmp_path / "y.gif")
+    assert gif_info(tmp_path / "y.gif")["frames"] == 3
+
+
 def test_an_error_in_any_stage_leaves_nothing_behind(tmp_path, monkeypatch):
     source = write_gif(tmp_path / "x.gif", squares(30), [50] * 30)
     (tmp_path / "cut.gif").write_bytes(source.read_bytes()[:-7])
