@@ -169,7 +169,7 @@ def load_photos(args):
         paths, valid_paths = split(paths, args.trainnum, args.validnum)
     photos = open_photos(paths, number=args.trainnum, **options)
     held_out = open_photos(valid_paths, number=args.validnum, **options)
-    if not len(photos) or not len(held_out):  # one side has none that can be used: the other is shared
+    if not len(photos) or not len(held_out):  # a side without any usable one gets some of the other
         photos, held_out = shared(photos if len(photos) else held_out, args.trainnum, args.validnum)
     if not len(photos):
         raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "

@@ -109,8 +109,8 @@ def write_gif(upscaler, clip, path, options, progress):
         with upscaled(upscaler, frames, size, options) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
             written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
-            with closing(in_background(written, gives_way=True)) as written:
-                for done, _ in enumerate(written, 1):
+            with closing(in_background(written, gives_way=True)) as ticks:
+                for done, _ in enumerate(ticks, 1):
                     progress(done, clip.frame_count)
     if options.gifsicle:
         with warnings.catch_warnings(record=True) as caught:
