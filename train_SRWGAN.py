@@ -243,7 +243,8 @@ def build_trainer(args, generator, discriminator, average, stream):
                    build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
                    build_optimizer(args.dlr, total_steps=updates * args.dstep, kind=args.doptimizer, **rates),
                    average, args.dstep, args.gstep, args.ema, args.clip,
-                   args.scale if args.shift is None else args.shift, args.accumulate, policy == "mixed_float16")
+                   args.scale if args.shift is None else args.shift, args.repeat_edges, args.accumulate,
+                   policy == "mixed_float16")
 
 
 def build_run(args, trainer, stream, validation, folder, chief):
@@ -255,7 +256,7 @@ def build_run(args, trainer, stream, validation, folder, chief):
     visualizer = None
     if chief:
         low_res, high_res = tf.nest.map_structure(lambda x: x[:4], validation)
-        visualizer = EpochVisualizer(trainer.average, trainer.discriminator, low_res, high_res,
+        visualizer = EpochVisualizer(trainer.generate_average, trainer.discriminator, low_res, high_res,
                                      os.path.join(folder, "samples"))
     return Run(trainer, stream, validation, folder, args.epochs, visualizer, args.warmup_epochs, args.critic_warmup,
                args.steps_per_call, args.tensorboard and chief)
@@ -427,6 +428,10 @@ def build_parser():
         "any of the three")
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
+
+    add("--repeat-edges", type=whole(0), default=0, metavar="PIXELS",
+        help="low-resolution pixels by which edges of crops are repeated before the generator, as a picture's are when "
+        "it is upscaled; a few are enough; 0: it sees zeros there")
 
     group = parser.add_argument_group("networks")
     add = group.add_argument

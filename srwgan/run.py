@@ -245,7 +245,7 @@ class Run:
     def validate(self):
         low_res, high_res = self.validation
         parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 4], low_res) for i in range(0, len(high_res), 4)]
-        return self.psnr_of(np.concatenate([self.trainer.average(part, training=False) for part in parts]))
+        return self.psnr_of(np.concatenate([self.trainer.generate_average(part, training=False) for part in parts]))
 
     def psnr_of(self, super_res):
         pairs = zip(to_pixels(super_res), to_pixels(self.validation[1]), strict=True)

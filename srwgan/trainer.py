@@ -8,6 +8,7 @@ import math
 
 import tensorflow as tf
 
+from srwgan.generator import with_repeated_edges
 from srwgan.losses import (
     adversarial_loss,
     content_loss,
@@ -66,15 +67,19 @@ class Trainer:
         shift: the discriminator and the hyperpixels see the images from an offset below this many pixels, another at
             every step; 0 for none. Without it their strides stay in phase with the low-resolution lattice, and their
             uneven gradients draw that lattice into the pictures.
+        repeat_edges: low-resolution pixels by which the edges of what the generator gets are repeated, see
+            `with_repeated_edges`.
         accumulate: parts that a batch is computed in, one after another: the same step in less memory.
         loss_scaling: whether losses are scaled against underflow, for float16.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
     def __init__(self, generator, discriminator, hyperpixels, objective, generator_optimizer, discriminator_optimizer,
-                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, shift=0, accumulate=1, loss_scaling=False,
-                 strategy=None):
+                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, shift=0, repeat_edges=0, accumulate=1,
+                 loss_scaling=False, strategy=None):
         self.generator, self.discriminator, self.average = generator, discriminator, average
+        self.generate = with_repeated_edges(generator, repeat_edges)
+        self.generate_average = with_repeated_edges(average, repeat_edges)
         self.hyperpixels, self.objective = hyperpixels, objective
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.dstep, self.gstep, self.ema, self.clip = dstep, gstep, ema, clip
@@ -139,7 +144,7 @@ class Trainer:
         return metrics, self.apply(self.discriminator_optimizer, gradients, self.discriminator.trainable_variables)
 
     def discriminator_gradients(self, low_res, high_res, e):
-        high_res, fake = self.shifted(high_res), self.shifted(self.generator(low_res, training=False))
+        high_res, fake = self.shifted(high_res), self.shifted(self.generate(low_res, training=False))
         with tf.GradientTape() as tape:
             wasserstein = discriminator_loss(self.discriminator(high_res, training=True),
                                              self.discriminator(fake, training=True))
@@ -158,7 +163,7 @@ class Trainer:
     def generator_gradients(self, low_res, high_res, phase):
         """The terms' gradients meet at the fake image; one pass through the generator takes their sum on."""
         with tf.GradientTape() as tape:
-            fake = self.generator(low_res, training=True)
+            fake = self.generate(low_res, training=True)
         losses, image_gradients = self.loss_gradients(high_res, fake, phase)
         norms = {f"{term}_norm": image_norms(gradient) for term, gradient in image_gradients.items()}
         metrics = self.global_means({**losses, **norms})

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision
+from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision, with_repeated_edges
 from srwgan.inference import shuffle
+from srwgan.upscale import Upscaler
 
 
 def tiny(scale=4, blocks=1, filters=8, dtype=None, seed=0, **options):
@@ -95,6 +96,21 @@ def test_receptive_field_is_how_far_a_pixel_reaches(scale, blocks):
     rows, columns = np.nonzero(of_low_res_pixel)
     distance = np.maximum(np.abs(rows - middle), np.abs(columns - middle))
     assert distance.max() == reach
+
+
+def test_repeated_edges_as_wide_as_the_receptive_field_give_what_an_upscaler_does():
+    generator, low_res = shake(tiny(blocks=2)), noise((2, 6, 9, 3))
+    repeated = with_repeated_edges(generator, generator.receptive_field)(low_res)
+    np.testing.assert_allclose(np.clip(repeated, -1, 1), Upscaler(generator, "float32").tensor(low_res), atol=1e-4)
+    assert np.abs(repeated - generator(low_res)).max() > 0.01, "zeros beyond the edges give something else"
+    assert with_repeated_edges(generator, 0) is generator
+
+
+def test_edges_are_repeated_under_a_condition_too():
+    generator, low_res, strength = shake(tiny(condition="noise")), noise((2, 5, 4, 3)), tf.constant([0.2, 0.9])
+    padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
+    expected = generator((tf.constant(padded), strength))[:, 8:-8, 8:-8]
+    np.testing.assert_allclose(with_repeated_edges(generator, 2)((low_res, strength)), expected, atol=1e-5)
 
 
 def test_precision_changes_the_arithmetic_only():

@@ -16,6 +16,7 @@ from srwgan.metrics import psnr
 from srwgan.optimizer import build_optimizer
 from srwgan.run import Diverged, Run, Stopped
 from srwgan.trainer import Objective, Trainer
+from srwgan.upscale import Upscaler
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 STEPS = 3  # in an epoch: six photographs, two in a batch
@@ -26,12 +27,12 @@ def make_run(make_photo, tmp_path):
     """(name of a folder, options of `Run`) -> a Run of tiny networks, always starting the same."""
     photos = [make_photo(24, 30, seed) for seed in range(6)]
 
-    def make(name="run", epochs=2, **options):
+    def make(name="run", epochs=2, repeat_edges=0, **options):
         keras.utils.set_random_seed(0)
         generator, discriminator = Generator(4, 1, 2), Discriminator(4)
         trainer = Trainer(generator, discriminator, lambda images: [images + 0.5], Objective(cweight=0.1),
                           build_optimizer(1e-3, "cosine", epochs * STEPS), build_optimizer(1e-3),
-                          with_precision(generator, "float32"))
+                          with_precision(generator, "float32"), repeat_edges=repeat_edges)
         stream = CropStream(photos, 16, 2, 2, seed=1)
         validation = held_out_crops(photos[:2], 24, 2, 2)
         (tmp_path / name).mkdir(exist_ok=True)
@@ -147,6 +148,15 @@ def test_the_average_is_what_is_validated(make_run):
     expected = np.mean([psnr(one, other, 2) for one, other in zip(made, to_pixels(high_res), strict=True)])
     assert history["psnr"] == [pytest.approx(expected)]
     assert history["psnr_bicubic"] == [pytest.approx(run.psnr_bicubic)]
+
+
+def test_with_repeated_edges_it_is_validated_as_pictures_are_upscaled(make_run):
+    run = make_run(epochs=1, repeat_edges=12)
+    history = run.train()
+    low_res, high_res = run.validation
+    made = to_pixels(Upscaler(run.trainer.average, "float32").tensor(low_res))
+    expected = np.mean([psnr(one, other, 2) for one, other in zip(made, to_pixels(high_res), strict=True)])
+    assert history["psnr"] == [pytest.approx(expected, abs=1e-3)]
 
 
 class Pictures:

@@ -83,6 +83,7 @@ def test_savemodel_means_what_it_says(text, value):
     (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
     (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
     (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+    (["--repeat-edges", "-1"], "Expected a whole number of 0 or more."),
     (["--luma", "1.5"], "Expected a number from 0 to 1."),
     (["--grain", "-1"], "argument --grain: Received: -1."),
     (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),

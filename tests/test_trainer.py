@@ -111,6 +111,22 @@ def test_a_warm_up_step_takes_the_share_of_the_luma(eagerly):
     np.testing.assert_allclose(metrics["reconstruction"], 0.2 * tf.reduce_mean(tf.abs(error)) + 0.8 * luma, rtol=1e-5)
 
 
+@pytest.mark.parametrize("phase", ["warmup", "critic"])
+def test_both_networks_are_trained_on_what_repeated_edges_give(eagerly, phase):
+    low_res, high_res, e = batch()
+    trainer = build(Objective(cweight=0, rweight=1.0), repeat_edges=3)
+    trainer.train_batch((low_res, high_res, e), phase)
+
+    generator, discriminator = networks()
+    padded = np.pad(low_res, [(0, 0), (3, 3), (3, 3), (0, 0)], mode="edge")
+    if phase == "critic":
+        hand_critic_step(lambda _: generator(padded)[:, 6:-6, 6:-6], discriminator, low_res, high_res, e[:, 0], 10.0)
+    else:
+        sgd(generator, lambda: tf.reduce_mean((generator(padded)[:, 6:-6, 6:-6] - high_res) ** 2))
+    assert_weights(trainer.generator, generator.get_weights())
+    assert_weights(trainer.discriminator, discriminator.get_weights())
+
+
 def test_a_critic_step_descends_the_wasserstein_loss_with_the_penalty(eagerly):
     low_res, high_res, e = batch()
     trainer = build()
