@@ -118,8 +118,8 @@ sharp=(
   --goptimizer muon --glr 4e-4 --doptimizer muon --dlr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
 )
 
-# At the end larger crops, less of which is near the zeros beyond their edges, and what PSNR-Y measures.
-last_round=(--cropsz 288 --batchsz 7 --crops-per-photo 2 --reconstruction psnr --luma 0.8)
+# At the end larger crops, their edges as those of pictures are when they are upscaled, and what PSNR-Y measures.
+last_round=(--cropsz 288 --batchsz 7 --crops-per-photo 2 --repeat-edges 4 --reconstruction psnr --luma 0.8)
 phase warmup "${WARMUP_ROUNDS:-3}" "${warmup[@]}"
 faithful=$reached
 last_round=(--grain 5)

@@ -127,8 +127,8 @@ def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
     rounds = [build_parser().parse_args(call) for call in calls(tmp_path) if "--run-dir" in call][:3]
     for phase in rounds:
         check(phase)
-    assert [(phase.reconstruction, phase.luma, phase.cropsz) for phase in rounds] == [
-        ("l1", 0, 192), ("l1", 0, 192), ("psnr", 0.8, 288)]
+    assert [(phase.reconstruction, phase.luma, phase.cropsz, phase.repeat_edges) for phase in rounds] == [
+        ("l1", 0, 192, 0), ("l1", 0, 192, 0), ("psnr", 0.8, 288, 4)]
 
 
 @pytest.mark.parametrize("none", ["0", "0.0"])
