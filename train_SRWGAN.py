@@ -423,15 +423,14 @@ def build_parser():
     add("--grain", type=weight, default=0.0, metavar="LEVELS",
         help="half of the high-resolution crops get noise with a standard deviation up to this, of 255, so that grain "
         "is learnt")
+    add("--repeat-edges", type=whole(0), default=0, metavar="PIXELS",
+        help="low-resolution pixels by which edges of crops are repeated before the generator, as those of a picture "
+        "to upscale are by its receptive field; 0: it sees zeros there")
     add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
         help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
         "any of the three")
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
-
-    add("--repeat-edges", type=whole(0), default=0, metavar="PIXELS",
-        help="low-resolution pixels by which edges of crops are repeated before the generator, as a picture's are when "
-        "it is upscaled; a few are enough; 0: it sees zeros there")
 
     group = parser.add_argument_group("networks")
     add = group.add_argument

@@ -94,27 +94,6 @@ def with_precision(network, policy):
     return twin
 
 
-def with_repeated_edges(generator, pixels):
-    """The generator on low_res with its edges repeated by so many pixels, which its result loses again.
-
-    Pictures are upscaled so (`srwgan.upscale`), while a generator by itself sees zeros beyond the edges. Their trace
-    fades within a few pixels: the whole receptive field need not be repeated.
-    """
-    if not pixels:
-        return generator
-
-    def run(low_res, training=False):
-        images, *strength = tf.nest.flatten(low_res)
-        for axis in (1, 2):
-            size = images.shape[axis]
-            images = tf.gather(images, tf.clip_by_value(tf.range(-pixels, size + pixels), 0, size - 1), axis=axis)
-        result = generator(tf.nest.pack_sequence_as(low_res, [images, *strength]), training=training)
-        border = pixels * generator.scale
-        return result[:, border:-border, border:-border]
-
-    return run
-
-
 def check_generator_arguments(filters, blocks, scale, activation, upsampling, attention, condition):
     if scale not in SCALES:
         raise ValueError(f"Received: scale={scale}. Expected one of {', '.join(map(str, SCALES))}.")

@@ -296,6 +296,22 @@ def with_margin(x, margin, spoilt=0):
     return tf.ensure_shape(result, [None, None, None, x.shape[-1]])
 
 
+def with_repeated_edges(generator, pixels):
+    """The generator on low_res with its edges repeated by so many pixels, which its result loses again.
+
+    By its receptive field or more that is what an `Upscaler` gives; a generator by itself sees zeros beyond the edges.
+    """
+    if not pixels:
+        return generator
+
+    def run(low_res, training=False):
+        images, *strength = tf.nest.flatten(low_res)
+        inputs = tf.nest.pack_sequence_as(low_res, [with_margin(images, pixels), *strength])
+        return crop(generator(inputs, training=training), pixels * generator.scale)
+
+    return run
+
+
 def shuffle(x, factor):
     """As tf.nn.depth_to_space, faster on a CPU: sub-pixels are moved a row of them at once, of bytes two as one."""
     if factor == 1:

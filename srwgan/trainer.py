@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from srwgan.generator import with_repeated_edges
+from srwgan.inference import with_repeated_edges
 from srwgan.losses import (
     adversarial_loss,
     content_loss,

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision, with_repeated_edges
-from srwgan.inference import shuffle
+from srwgan.generator import SCALES, Generator, PixelShuffle, with_precision
+from srwgan.inference import shuffle, with_repeated_edges
 from srwgan.upscale import Upscaler
 
 

@@ -285,3 +285,15 @@ def test_each_network_has_the_optimizer_asked_for(kinds):
     trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
     assert type(trainer.generator_optimizer) is OPTIMIZERS[kinds[0]]
     assert type(trainer.discriminator_optimizer) is OPTIMIZERS[kinds[1]]
+
+
+def test_edges_are_repeated_by_as_much_as_asked_for():
+    flags = ["--cweight", "0", "--repeat-edges", "2", "--accumulate", "4", "--filters", "4", "--blocks", "1"]
+    args = train_SRWGAN.build_parser().parse_args(flags)
+    stream = types.SimpleNamespace(steps=lambda replicas: 10)
+    trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
+    low_res = np.random.default_rng(0).uniform(-1, 1, (1, 5, 6, 3)).astype(np.float32)
+    padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
+    for network, generate in ((trainer.generator, trainer.generate), (trainer.average, trainer.generate_average)):
+        np.testing.assert_allclose(generate(low_res), network(padded)[:, 8:-8, 8:-8], atol=1e-5)
+    assert trainer.accumulate == 4
