@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from srwgan.commandline import OneLineParser, quiet_start, real, whole
-from srwgan.files import PALETTES, Options, find_jobs, print_line, upscale_paths
-from srwgan.images import written_whole
-from srwgan.palettes import DITHERS
-from srwgan.variants import faithful_end, named_model, robust_of
-from srwgan.videos import CODECS
+from srwgan.convert.files import PALETTES, Options, find_jobs, print_line, upscale_paths
+from srwgan.media.gif.palettes import DITHERS
+from srwgan.media.still.images import written_whole
+from srwgan.media.video import CODECS
+from srwgan.networks.model_folder import faithful_end, named_model, robust_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The sample. Put your own paths here, then run this file without arguments.
@@ -31,7 +31,7 @@ OUTPUT = "./generated_samples"
 def run_sample():
     # TensorFlow takes seconds to start: so it is imported here, where it is needed, and not at the top.
     with quiet_start():
-        from srwgan.upscale import Upscaler
+        from srwgan.upscaling.upscaler import Upscaler
         from utils.testGenerate import generate_one_img, load_gen, load_img
 
     gen_model, image = load_gen(found(MODEL)), found(IMAGE)
@@ -120,8 +120,8 @@ def run_command_line(arguments):
     )
     check_before_loading(args, options)
     with quiet_start():
-        from srwgan.interpolation import load_at_fidelity
-        from srwgan.upscale import Upscaler
+        from srwgan.networks.mixing import load_at_fidelity
+        from srwgan.upscaling.upscaler import Upscaler
 
     def load(path):
         generator = load_at_fidelity(path, args.fidelity)

@@ -44,7 +44,7 @@ def train(args):
     with quiet_start():
         import tensorflow as tf
 
-        from srwgan.strategy import build_strategy, is_chief, worker_position
+        from srwgan.training.devices import build_strategy, is_chief, worker_position
 
     strategy = build_strategy(args.strategy)  # first of all, see there
     workers = worker_position(strategy)[1]
@@ -79,7 +79,7 @@ def build(args, strategy, chief):
 
 
 def train_and_report(args, run):
-    from srwgan.run import Diverged, Stopped
+    from srwgan.training.run import Diverged, Stopped
 
     try:
         run.train()
@@ -96,7 +96,7 @@ def train_and_report(args, run):
 def failed_operation(error):
     import tensorflow as tf
 
-    from srwgan.run import one_line
+    from srwgan.training.run import one_line
 
     if not isinstance(error, tf.errors.ResourceExhaustedError):
         raise error
@@ -122,10 +122,10 @@ def build_networks(args):
     """The generator, its averaged twin and the discriminator, new or as exported to --init."""
     import keras
 
-    from srwgan.discriminator import Discriminator
-    from srwgan.export import load_discriminator, load_generator
-    from srwgan.generator import Generator, with_precision
-    from srwgan.precision import choose_policy
+    from srwgan.networks.discriminator import Discriminator
+    from srwgan.networks.generator import Generator, with_precision
+    from srwgan.networks.precision import choose_policy
+    from srwgan.networks.saving import load_discriminator, load_generator
 
     keras.utils.set_random_seed(args.seed)
     policy = choose_policy(args.precision)
@@ -155,7 +155,7 @@ def build_networks(args):
 
 def load_photos(args):
     """Photographs to train on and held-out ones for validation."""
-    from srwgan.photos import DEFAULT_CACHE, VALID_FOLDERS, find_photos, open_photos
+    from srwgan.data.photos import DEFAULT_CACHE, VALID_FOLDERS, find_photos, open_photos
 
     datapath = args.datapath
     if not os.path.exists(datapath) and datapath == parser_default("datapath"):
@@ -184,7 +184,7 @@ def load_photos(args):
 
 
 def find_valid(datapath, name):
-    from srwgan.photos import find_photos
+    from srwgan.data.photos import find_photos
 
     folder = os.path.join(datapath, name)
     return find_photos(folder, ()) if os.path.isdir(folder) else []
@@ -208,14 +208,14 @@ def shared(photos, trainnum, validnum):
 
 
 def build_stream(args, photos):
-    from srwgan.dataset import CropStream
+    from srwgan.data.crops import CropStream
 
     return CropStream(photos, args.cropsz, args.scale, args.batchsz, args.seed, args.crops_per_photo, args.sampling,
                       args.dstep, args.interpolation, args.degradation, args.condition, args.grain)
 
 
 def build_validation(args, held_out):
-    from srwgan.dataset import held_out_crops
+    from srwgan.data.crops import held_out_crops
 
     return held_out_crops(held_out, args.cropsz, args.scale, args.validnum, args.degradation, args.condition)
 
@@ -223,9 +223,9 @@ def build_validation(args, held_out):
 def build_trainer(args, generator, discriminator, average, stream):
     import tensorflow as tf
 
-    from srwgan.hyperpixels import build_hyperpixels, read_channel_weights
-    from srwgan.optimizer import build_optimizer
-    from srwgan.trainer import Objective, Trainer
+    from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
+    from srwgan.training.optimizers import build_optimizer
+    from srwgan.training.step import Objective, Trainer
 
     objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.latweight,
                           args.reconstruction, args.luma, args.content_norm, args.weighting, args.otweight,
@@ -250,8 +250,8 @@ def build_trainer(args, generator, discriminator, average, stream):
 def build_run(args, trainer, stream, validation, folder, chief):
     import tensorflow as tf
 
-    from srwgan.run import Run
-    from utils.CallBack import EpochVisualizer
+    from srwgan.training.pictures import EpochVisualizer
+    from srwgan.training.run import Run
 
     visualizer = None
     if chief:
@@ -264,7 +264,7 @@ def build_run(args, trainer, stream, validation, folder, chief):
 
 def write_results(args, run):
     """Figures, GIF, history, PSNR of the samples, and the exported networks."""
-    from utils.CallBack import draw_history
+    from srwgan.training.pictures import draw_history
 
     draw_history(run.history, os.path.join(run.folder, "curves.png"))
     run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
@@ -279,7 +279,7 @@ def write_results(args, run):
 
 
 def save_networks(args, run):
-    from srwgan.export import export_discriminator, export_generator
+    from srwgan.networks.saving import export_discriminator, export_generator
 
     facts = {"photographs": len(run.stream.photos), "batches": int(run.progress.numpy()),
              "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
@@ -319,7 +319,7 @@ def never_saved(folder):
 
 
 def write_flags(args, folder):
-    from srwgan.run import versions, write_json
+    from srwgan.training.run import versions, write_json
 
     write_json(os.path.join(folder, FLAGS_FILE), {"flags": vars(args), "versions": versions()})
 
@@ -344,14 +344,14 @@ def flags_of_run(folder, parser, argv):
 
 
 def download(name, datapath):
-    from srwgan.download import download_div2k
+    from srwgan.data.div2k import download_div2k
 
     log.info("DIV2K is in %s", download_div2k(datapath))
 
 
 def check(args):
     """What no single flag's type can tell."""
-    from srwgan.degradations import check_degradation
+    from srwgan.data.degradations import check_degradation
 
     if args.cropsz % args.scale:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")

@@ -38,7 +38,7 @@ def photo_folder(tmp_path, make_photo):
 @pytest.fixture
 def eagerly(monkeypatch):
     """The training step without tracing, which for tiny networks and few steps is faster."""
-    from srwgan.trainer import Trainer
+    from srwgan.training.step import Trainer
 
     for name in "train_batch", "train_batches":
         monkeypatch.setattr(Trainer, name, getattr(Trainer, name).python_function)

@@ -27,16 +27,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from tqdm import tqdm
 
-from srwgan import metrics
 from srwgan.commandline import real, whole
-from srwgan.export import load_generator
-from srwgan.images import Picture, write_image, written_whole
-from srwgan.interpolation import interpolate
-from srwgan.lpips import LPIPS
-from srwgan.precision import PRECISIONS
-from srwgan.testset import WEAR, bicubic, find_pairs, read_pair, size, worn
-from srwgan.upscale import Upscaler
-from srwgan.variants import faithful_end
+from srwgan.measuring import metrics
+from srwgan.measuring.lpips import LPIPS
+from srwgan.measuring.pairs import WEAR, bicubic, find_pairs, read_pair, size, worn
+from srwgan.media.still.images import Picture, write_image, written_whole
+from srwgan.networks.mixing import interpolate
+from srwgan.networks.model_folder import faithful_end
+from srwgan.networks.precision import PRECISIONS
+from srwgan.networks.saving import load_generator
+from srwgan.upscaling.upscaler import Upscaler
 from utils.comparison import comparison
 
 SHOWN = 6  # crops in a picture

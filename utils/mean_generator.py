@@ -13,8 +13,8 @@ def main(argv=None):
     shares = args.shares or [1.0] * len(args.generators)
     try:
         with quiet_start():
-            from srwgan.export import export_generator, load_generator
-            from srwgan.interpolation import weighted_mean
+            from srwgan.networks.mixing import weighted_mean
+            from srwgan.networks.saving import export_generator, load_generator
 
         mean = weighted_mean([load_generator(path) for path in args.generators], shares)
         training = {"mean of": args.generators, "shares": [share / sum(shares) for share in shares]}

@@ -4,8 +4,9 @@
     super_res = generate_one_img(gen_model, load_img("Images/sample.png"))
     generate_gif(gen_model, "Images/sample.gif", resize=None)
 
-`gen_model` is what `load_gen` gives, or a `srwgan.generator.Generator` that you train. Images of any size go through
-`srwgan.upscale.Upscaler`; files with all that is in them (transparency, 16 bits, profiles, ...) through `srwgan.files`.
+`gen_model` is what `load_gen` gives, or a `srwgan.networks.generator.Generator` that you train. Images of any size go
+through `srwgan.upscaling.upscaler.Upscaler`; files with all that is in them (transparency, 16 bits, profiles, ...)
+through `srwgan.convert.files`.
 """
 
 import hashlib
@@ -15,15 +16,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.files import Options, kind_of, plan_target, upscale_file
-from srwgan.gifs import GifReader, GifWriter, gif_info, optimize_gif
-from srwgan.images import flattened, read_image
-from srwgan.inference import check_strength
-from srwgan.interpolation import load_at_fidelity
-from srwgan.resizing import resize
-from srwgan.upscale import Upscaler
-from srwgan.variants import named_model
-from srwgan.videos import CONTAINERS, VideoReader, VideoWriter
+from srwgan.convert.files import Options, kind_of, plan_target, upscale_file
+from srwgan.media.gif import GifReader, GifWriter, gif_info, optimize_gif
+from srwgan.media.still.images import flattened, read_image
+from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
+from srwgan.networks.mixing import load_at_fidelity
+from srwgan.networks.model_folder import named_model
+from srwgan.pixels import resize
+from srwgan.upscaling.fast_generator import check_strength
+from srwgan.upscaling.upscaler import Upscaler
 
 __all__ = [
     "crop2square", "generate_batches", "generate_gif", "generate_one_img", "generate_video", "gif_info", "load_gen",
@@ -58,7 +59,7 @@ def load_img(imname, base_path="", resize=None, centralize=False):
         imname: its path, as it is or under `base_path`.
         resize: (width, height): the centred square resized to that; None keeps the picture whole.
 
-    Raises FileNotFoundError and ValueError, as `srwgan.images.read_image`.
+    Raises FileNotFoundError and ValueError, as `srwgan.media.still.images.read_image`.
     """
     pixels = opaque_rgb(read_image(find_source(imname, base_path)).pixels)
     if resize is not None:
@@ -155,7 +156,7 @@ def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path
 
     Args:
         src_filename, resize, batch_size: as in `generate_gif`; with `resize`, NAME_resized.EXT is written too.
-        options: of `srwgan.files.Options`: codec, crf, resume, size, format, ...
+        options: of `srwgan.convert.files.Options`: codec, crf, resume, size, format, ...
 
     Returns:
         The path of the result.

@@ -1,0 +1,1 @@
+"""File in, file out, with an upscaler that is handed over."""

@@ -1,0 +1,212 @@
+"""GIFs and videos through an upscaler, a frame at a time, each into a GIF or a video.
+
+`Upscaler.frames` pulls and upscales frames in threads of its own while they are encoded here: the three overlap, and
+memory does not grow with the number of frames.
+"""
+
+import hashlib
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from itertools import chain, islice
+
+import numpy as np
+
+from srwgan.media.gif import Debander, GifReader, GifWriter, build_palette, optimize_gif
+from srwgan.media.still.images import flattened
+from srwgan.media.video import VideoReader, VideoWriter
+from srwgan.pixels import resize
+from srwgan.prefetch import in_background
+from srwgan.whole_files import check_file, check_unchanged
+
+FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
+
+
+def upscale_clip(upscaler, source, target, kind, options, progress):
+    """Upscale the GIF or video (`kind`) `source` into `target`, a GIF or video by its suffix; returns lines to show.
+
+    `options` is a `files.Options`; `progress` is called with (frames done, frames in all or None).
+    """
+    read = read_gif if kind == "gif" else read_video
+    write = write_gif if target.suffix.lower() == ".gif" else write_video
+    with read(source, options) as clip:
+        write(upscaler, clip, target, options, progress)
+    return clip.notes
+
+
+@dataclass
+class Clip:
+    """A GIF or video being read.
+
+    Attributes:
+        frames: called with how many to leave out at the start, iterates over (pixels, start, duration): pixels uint8
+            (H, W, 3 or 4), times in ms, the duration None where the next frame's start tells it.
+        size: (width, height).
+        frame_count: may be None, or a guess for a video.
+        loop, comments: a GIF's.
+        video: the `VideoReader`, or None.
+        notes: lines to show to the user.
+    """
+
+    frames: Callable
+    size: tuple[int, int]
+    frame_count: int | None
+    loop: int | None = 0
+    comments: tuple = ()
+    video: VideoReader | None = None
+    notes: list = field(default_factory=list)
+
+
+@contextmanager
+def read_gif(path, options):
+    before = check_file(path)
+    with GifReader(path) as reader:
+        width, height = reader.size
+        if width * height > options.max_pixels:
+            raise ValueError(f"{path}: {width}x{height} pixels. Expected at most {options.max_pixels:,} in all.")
+        transparent = any((frame[..., 3] < 255).any() for frame, _ in reader)
+        smooth = Debander(None if reader.local_palettes else reader.palette) if options.deband else np.asarray
+
+        def frames(skip=0):
+            start = 0
+            for number, (frame, duration) in enumerate(reader):
+                if number >= skip:
+                    frame = frame if transparent else np.ascontiguousarray(frame[..., :3])
+                    yield smooth(frame), start, duration
+                start += duration
+            check_unchanged(path, before)
+
+        yield Clip(frames, reader.size, reader.frame_count, reader.loop, tuple(reader.comments))
+
+
+@contextmanager
+def read_video(path, options):
+    with VideoReader(path) as reader:
+
+        def frames(skip=0):
+            for frame, start in reader.frames(skip):
+                yield frame, start * 1000, None
+
+        clip = Clip(frames, reader.size, reader.frame_count, video=reader)
+        yield clip
+        clip.notes += reader.messages
+
+
+# Writing
+
+
+def write_gif(upscaler, clip, path, options, progress):
+    size = options.result_size(*clip.size, upscaler.scale)
+    frames = clip.frames() if clip.video is None else with_durations(thinned(clip), clip)
+    palette = options.palette
+    if palette == "global":
+        palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colours: the result's are those
+    with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
+        with upscaled(upscaler, frames, size, options) as results:
+            first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
+            written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
+            with closing(in_background(written, gives_way=True)) as ticks:
+                for done, _ in enumerate(ticks, 1):
+                    progress(done, clip.frame_count)
+    if options.gifsicle:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            optimize_gif(path)
+        clip.notes += [str(warning.message) for warning in caught]
+
+
+def write_video(upscaler, clip, path, options, progress):
+    size = options.result_size(*clip.size, upscaler.scale)
+    writer = VideoWriter(
+        path,
+        size,
+        source=clip.video,
+        codec=options.codec,
+        crf=options.crf,
+        pixel_aspect=1 if options.size else None,
+        resume=options.resume,
+        settings=job_settings(upscaler, options),
+    )
+    try:
+        with writer:
+            skip = writer.frames_done
+            frames = clip.frames(skip) if clip.video else as_browsers_play(clip, skip)
+            with upscaled(upscaler, frames, size, options) as results:
+                for done, (pixels, start, duration) in enumerate(results, skip + 1):
+                    seconds = None if duration is None else Fraction(duration) / 1000
+                    writer.write(opaque(pixels), Fraction(start) / 1000, seconds)
+                    progress(done, clip.frame_count)
+    finally:
+        clip.notes += writer.messages
+
+
+def job_settings(upscaler, options):
+    """What an unfinished video's frames depend on, so that --resume does not mix two models in one."""
+    same = {name: value for name, value in asdict(options).items() if name not in ("resume", "reuse", "gifsicle")}
+    return {"model": fingerprint(upscaler), "options": same}
+
+
+def fingerprint(upscaler):
+    """What tells models and precisions apart: a hash of what they make of one picture."""
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    return hashlib.sha256(upscaler.image(picture).tobytes()).hexdigest()
+
+
+def opaque(pixels):
+    return flattened(pixels) if pixels.shape[-1] == 4 else pixels
+
+
+# Times
+
+
+def with_durations(frames, clip):
+    """A video's frames with each one's duration: until the next, or until the end."""
+    held = None
+    for pixels, start, _ in frames:
+        if held is not None:
+            yield *held, start - held[1]
+        held = pixels, start
+    if held is not None:
+        yield *held, max(FASTEST_GIF_MS, clip.video.end * 1000 - held[1])
+
+
+def thinned(clip):
+    """A video's frames without those that would be shown for less than a GIF's players can."""
+    due, dropped = -math.inf, 0
+    for pixels, start, duration in clip.frames():
+        if start < due:
+            dropped += 1
+            continue
+        due = start + FASTEST_GIF_MS
+        yield pixels, start, duration
+    if dropped:
+        clip.notes.append(f"{clip.video.path}: {dropped} frames left out: a GIF shows at most 50 a second.")
+
+
+def as_browsers_play(clip, skip):
+    """A GIF's frames with durations of 0 and 10 ms as the 100 ms that browsers make of them."""
+    start = 0
+    for number, (pixels, _, duration) in enumerate(clip.frames()):
+        duration = duration if duration >= FASTEST_GIF_MS else 100
+        if number >= skip:
+            yield pixels, start, duration
+        start += duration
+
+
+@contextmanager
+def upscaled(upscaler, frames, size, options):
+    """Gives an iterator over (upscaled pixels, start, duration) of frames that come as such."""
+    times = deque()  # the upscaler is some frames ahead
+
+    def pixels_only():
+        with closing(frames):
+            for pixels, *time in frames:
+                times.append(time)
+                yield pixels
+
+    with closing(upscaler.frames(pixels_only(), reuse=options.reuse)) as results:
+        yield ((resize(result, size), *times.popleft()) for result in results)

@@ -1,0 +1,244 @@
+"""What pictures suffer besides being made smaller: a GIF's palette and dither, or a camera's and the web's wear.
+
+A degradation takes a high-resolution crop to its low-resolution partner and says how strong it was, from 0, nearly the
+clean bicubic downscale, to 1. All that is random comes from the generator it is given. Pictures are uint8 RGB, and
+every step keeps them in place: resizing maps borders to borders, kernels are symmetric.
+"""
+
+import io
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from srwgan.media.gif.palettes import DITHERS, PaletteMapper
+
+DEGRADATIONS = ("bicubic", "gif", "real", "mixed")
+CONDITIONS = ("none", "noise")
+
+QUANTIZERS = {"median cut": Image.Quantize.MEDIANCUT, "octree": Image.Quantize.FASTOCTREE}
+MOST_COLORS = 256
+MOST_OTHER_FRAMES = 3
+
+RESIZERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+LEFT_OUT = 0.25  # how often a step of the chain is
+GRAY_SHARE = 0.4  # of the noise
+
+
+def check_degradation(degradation, condition="none"):
+    """Raises ValueError for unknown names, and for a condition that would always be 0."""
+    for name, value, accepted in (("degradation", degradation, DEGRADATIONS), ("condition", condition, CONDITIONS)):
+        if value not in accepted:
+            raise ValueError(f"Received: --{name} {value}. Expected one of {', '.join(accepted)}.")
+    if condition == "noise" and degradation == "bicubic":
+        raise ValueError("Received: --condition noise with --degradation bicubic, whose strength is always 0. "
+                         "Expected --degradation gif, real or mixed.")
+
+
+def degrade(degradation, crop, photo, scale, random):
+    """The low-resolution partner of a crop, and the strength of what befell it.
+
+    Args:
+        degradation: "bicubic", "gif", "real", or "mixed", one of the three with equal chances.
+        crop: (c, c, 3) uint8, c a multiple of scale.
+        photo: (H, W, 3) uint8, what the crop was cut from, for colours of further frames.
+        random: a `numpy.random.Generator`, the source of all draws.
+
+    Returns:
+        ((c / scale, c / scale, 3) uint8, strength in [0, 1]).
+    """
+    kinds = {"bicubic": bicubic, "gif": gif, "real": real}
+    if degradation == "mixed":
+        degradation = random.choice(list(kinds))
+    return kinds[degradation](crop, photo, scale, random)
+
+
+def bicubic(crop, photo, scale, random):
+    return resized(crop, crop.shape[0] // scale), 0.0
+
+
+def gif(crop, photo, scale, random):
+    """A frame of a GIF: bicubic, then a palette of 2 to 256 colours (log-uniform), with or without dither.
+
+    The palette is made for the frame alone or, as often, for one to three more crops of the photograph too, as a clip's
+    global palette is. Strength is (8 - log2 colours) / 7.
+    """
+    colors = round(2 ** random.uniform(1, np.log2(MOST_COLORS)))
+    small, _ = bicubic(crop, photo, scale, random)
+    frames = [small]
+    if random.random() < 0.5:
+        others = random.integers(MOST_OTHER_FRAMES) + 1
+        frames += [thinned_crop(photo, crop.shape[0], scale, random) for _ in range(others)]
+    palette = common_palette(frames, colors, random.choice(list(QUANTIZERS)))
+    dithered = to_palette(small, palette, random.choice(DITHERS), random.integers(8, size=2))
+    return dithered, float(1 - np.log2(colors / 2) / np.log2(MOST_COLORS / 2))
+
+
+def thinned_crop(photo, size, scale, random):
+    """Every scale-th pixel of a random crop, which has a frame's colours."""
+    top, left = random.integers(np.array(photo.shape[:2]) - size + 1)
+    return photo[top : top + size : scale, left : left + size : scale]
+
+
+def common_palette(frames, colors, quantizer):
+    """At most `colors` (N, 3) for all frames by Pillow's median cut or octree, as GIF encoders do."""
+    image = Image.fromarray(np.concatenate(frames)).quantize(colors, QUANTIZERS[quantizer])
+    palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    return palette[: int(np.asarray(image).max()) + 1]  # 255 + 1 is 0 in uint8
+
+
+def to_palette(pixels, palette, dither, origin=(0, 0)):
+    """The picture in the palette's colours; `origin` is where in its pattern an ordered dither starts."""
+    return palette[PaletteMapper(palette, dither).indices(pixels, origin)]
+
+
+def real(crop, photo, scale, random):
+    """A picture that was taken, resized, compressed and passed on, twice: the second-order chain of Real-ESRGAN.
+
+    Two rounds of blur, resizing, noise and JPEG in random order; of the second, the JPEG comes before or after the last
+    resize, to crop / scale, and a sinc filter (Wang et al. 2021, arXiv:2107.10833, with the ranges of its code, but
+    with Gaussian and sinc kernels alone, and antialiasing). Every step has an amount in [0, 1], 0 where it is left out;
+    strength is the largest of them, and uniform.
+    """
+    size = crop.shape[0] // scale
+    blur1, resize1, noise1, jpeg1, blur2, resize2, noise2, jpeg2, ringing = amounts = draw_amounts(9, random)
+    pixels = in_random_order(crop, random, [
+        partial(blur, amount=blur1, widest=0.75, size=size),
+        partial(resize, amount=resize1, start=scale * size, least=0.6 * size, most=1.5 * scale * size,
+                shares=(0.2, 0.7, 0.1)),
+        partial(add_noise, amount=noise1, deviation=30),
+        partial(compress, amount=jpeg1)])
+    pixels = in_random_order(pixels, random, [
+        partial(blur, amount=blur2, widest=0.4, size=size),
+        partial(resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)),
+        partial(add_noise, amount=noise2, deviation=25)])
+    pixels = in_random_order(pixels, random, [
+        partial(finish, amount=ringing, size=size),
+        partial(compress, amount=jpeg2)])
+    return pixels, float(amounts.max())
+
+
+def draw_amounts(number, random):
+    """Uniform amounts, some left out, scaled so that the largest is uniform too."""
+    amounts = random.random(number) * (random.random(number) >= LEFT_OUT)
+    return amounts * random.random() / max(amounts.max(), 1e-9)
+
+
+def in_random_order(pixels, random, steps):
+    for i in random.permutation(len(steps)):
+        pixels = steps[i](pixels, random)
+    return pixels
+
+
+def blur(pixels, random, amount, widest, size):
+    """A Gaussian or, one time in ten, a sinc filter.
+
+    Args:
+        amount: 1 for a standard deviation of `widest`, or a cutoff of 0.8 pi, in pixels of the low-resolution picture.
+        size: side of that, since steps before may have changed the picture's.
+    """
+    if not amount:
+        return pixels
+    zoom = pixels.shape[0] / size
+    shape = random.choice(["isotropic", "anisotropic", "sinc"], p=[0.6, 0.3, 0.1])
+    if shape == "sinc":
+        return convolve(pixels, sinc_kernel(min(np.pi, 4 * np.pi * 0.2**amount / zoom), random.integers(3, 11)))
+    along = across = amount * widest * zoom
+    if shape == "anisotropic":
+        across *= random.uniform(0.1, 1)
+    return convolve(pixels, gaussian_kernel(along, across, random.uniform(0, np.pi)))
+
+
+def gaussian_kernel(along, across, angle):
+    """(K, K), sum 1, standard deviations in pixels along an axis at `angle` and across it."""
+    radius = int(np.ceil(3 * max(along, across)))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-((u / max(along, 0.1)) ** 2 + (v / max(across, 0.1)) ** 2) / 2)
+    return kernel / kernel.sum()
+
+
+def sinc_kernel(cutoff, radius):
+    """(K, K), sum 1: a circular low-pass filter, `cutoff` in radians a pixel, which makes edges ring."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    distance = np.hypot(x, y)
+    distance[radius, radius] = 1
+    kernel = bessel_j1(cutoff * distance) / distance
+    kernel[radius, radius] = cutoff / 2
+    return kernel / kernel.sum()
+
+
+def bessel_j1(x):
+    """J1 from Bessel's integral, to machine precision for |x| < 80."""
+    t = np.arange(128) * (2 * np.pi / 128)
+    return np.cos(t - x[..., None] * np.sin(t)).mean(-1)
+
+
+def convolve(pixels, kernel):
+    """The picture, mirrored at its borders, under an odd kernel (K, K)."""
+    radius = len(kernel) // 2
+    channels = np.pad(pixels.transpose(2, 0, 1).astype(np.float32), ((0, 0), (radius, radius), (radius, radius)),
+                      "symmetric")
+    shape = channels.shape[1:]
+    spectrum = np.fft.rfft2(channels) * np.fft.rfft2(kernel.astype(np.float32), shape)
+    return to_levels(np.fft.irfft2(spectrum, shape)[:, 2 * radius :, 2 * radius :].transpose(1, 2, 0))
+
+
+def resize(pixels, random, amount, start, least, most, shares):
+    """To a side between start and most, between start and least, or start itself, as often as `shares` say.
+
+    Sides go geometrically with the amount.
+    """
+    if not amount:
+        return pixels
+    end = random.choice([most, least, start], p=shares)
+    return resized(pixels, max(1, round(start ** (1 - amount) * end**amount)), random.choice(list(RESIZERS)))
+
+
+def resized(pixels, size, resizer="bicubic"):
+    """(size, size, 3), antialiased."""
+    return np.asarray(Image.fromarray(pixels).resize((size, size), RESIZERS[resizer]))
+
+
+def add_noise(pixels, random, amount, deviation):
+    """Gaussian noise, of a standard deviation up to `deviation` levels, or Poisson's, up to that at level 100.
+
+    Of each a share is gray: the same in all channels.
+    """
+    if not amount:
+        return pixels
+    gray = random.random() < GRAY_SHARE
+    if random.random() < 0.5:
+        noise = deviation * random.standard_normal((*pixels.shape[:2], 1 if gray else 3), np.float32)
+    else:
+        mean = pixels.mean(-1, keepdims=True) if gray else pixels
+        noise = deviation / 10 * (random.poisson(mean) - mean)
+    return to_levels(pixels + amount * noise)
+
+
+def add_grain(pixels, random, largest):
+    """The noise of `add_noise` on half of the pictures, its deviation there uniform from 0 to `largest` levels.
+
+    Where the high resolution has grain, the low resolution keeps a trace of it: from that a generator learns which
+    pictures have it, and that a clean one stays clean.
+    """
+    return pixels if random.random() < 0.5 else add_noise(pixels, random, random.random(), largest)
+
+
+def compress(pixels, random, amount):
+    """JPEG of quality 100 to 30, its colours at half the resolution below 90, where encoders begin to."""
+    if not amount:
+        return pixels
+    quality, file = round(100 - 70 * amount), io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0")
+    return np.asarray(Image.open(file))
+
+
+def finish(pixels, random, amount, size):
+    """The last resize, and ringing as of one who sharpens: a sinc filter with a cutoff of pi to pi / 3."""
+    pixels = resized(pixels, size)
+    return convolve(pixels, sinc_kernel(np.pi * 3**-amount, random.integers(3, 11))) if amount else pixels
+
+
+def to_levels(values):
+    return np.rint(values).clip(0, 255).astype(np.uint8)

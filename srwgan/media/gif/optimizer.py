@@ -1,0 +1,83 @@
+"""Optimises GIFs with gifsicle, through pygifsicle."""
+
+import os
+import shutil
+import sysconfig
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from srwgan.media.gif.reader import GifReader
+
+# gifsicle holds about twice the file in memory.
+LARGEST_BYTES = 64 * 2**20
+
+
+def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
+    """Replaces a GIF by gifsicle's version of it where that is smaller; with `colors`, by one of 2 to 256 colours.
+
+    Where gifsicle does not run, the file is larger than `largest_bytes`, or it has local palettes that gifsicle would
+    merge (no `colors`), the file is left as it is, and a one-line warning says why. Returns whether it was replaced.
+    Raises ValueError for other `colors` or a file that is not a whole GIF, and FileNotFoundError.
+    """
+    path = Path(path)
+    if colors is not None and not 2 <= colors <= 256:
+        raise ValueError(f"Received: colors={colors}. Expected None, or 2 to 256.")
+    reason = reason_to_leave(path, colors, largest_bytes)
+    if reason:
+        return left_alone(path, reason)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        source, result = Path(folder) / "source.gif", Path(folder) / "result.gif"
+        # A copy, since pygifsicle takes no other ending than .gif.
+        shutil.copyfile(path, source)
+        try:
+            run_gifsicle(source, result, colors)
+        except (ImportError, OSError) as error:
+            return left_alone(path, f"gifsicle does not run ({str(error).splitlines()[0]})")
+        if not result.exists() or timing(result) != timing(source):
+            return left_alone(path, "gifsicle failed on it")
+        if colors is None and result.stat().st_size >= path.stat().st_size:
+            return False
+        os.replace(result, path)
+    return True
+
+
+def run_gifsicle(source, result, colors):
+    from pygifsicle import gifsicle
+
+    with environment_on_path():
+        # Without keep-empty, frames equal to the one before are merged with it.
+        options = ["-O3", "-Okeep-empty", "--no-warnings"]
+        gifsicle(str(source), str(result), colors=colors or 256, options=options)
+
+
+def reason_to_leave(path, colors, largest_bytes):
+    size = path.stat().st_size
+    if size > largest_bytes:
+        return f"gifsicle would hold its {size / 2**20:.1f} MB in memory (limit {largest_bytes / 2**20:.1f} MB)"
+    with GifReader(path) as reader:
+        if reader.local_palettes and colors is None:
+            return "gifsicle would merge its local palettes"
+    return None
+
+
+def left_alone(path, reason):
+    warnings.warn(f"{path} is not optimised: {reason}.", stacklevel=3)
+    return False
+
+
+def timing(path):
+    with GifReader(path) as reader:
+        return reader.frame_count, reader.duration_ms, reader.loop
+
+
+@contextmanager
+def environment_on_path():
+    """Puts this Python's own scripts last on PATH: an environment that is not activated has its gifsicle there only."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join(filter(None, [before, sysconfig.get_path("scripts")]))
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before

@@ -1,0 +1,299 @@
+"""Palettes for GIFs: which 255 colours to keep, and which of them each pixel takes.
+
+A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
+"""
+
+import heapq
+import itertools
+import mmap
+
+import numpy as np
+from PIL import Image
+
+from srwgan.measuring.metrics import LUMA_SHARES
+from srwgan.media.gif.format import chosen
+
+DITHERS = ("none", "ordered", "floyd-steinberg")
+
+HISTOGRAM_BITS = 6
+MANY_BINS = 1 << 15  # more are merged into bins twice as wide: nearly as good, and k-means takes its time for each
+CELLS, CELL_COLORS = 64**3, 4**3
+CANDIDATES = 32
+BLOCK = 8192  # colours compared with a palette at once: in all, their distances would not fit in a cache
+
+# What a pair of colours costs for being far apart, against what it gains by meeting the wanted colour in the mean:
+# at 0 every area is speckled, at 1 nothing is dithered.
+SPECKLE = 0.3
+
+
+def build_palette(frames, colors=255):
+    """The palette (N <= colors, 3) with a small mean squared error over all `frames`, read one at a time.
+
+    Pictures of no more than `colors` colours get those exactly. Pixels with an alpha below 128 do not count.
+    """
+    histogram = ColorHistogram(colors)
+    for frame in frames:
+        histogram.add(frame)
+    return histogram.palette()
+
+
+class ColorHistogram:
+    """Colours of many frames in bounded memory: exact while they are few, then 64 x 64 x 64 bins with their means.
+
+    Of very many bins the palette is made from 32 x 32 x 32 instead.
+    """
+
+    def __init__(self, colors=255):
+        if not 1 <= colors <= 255:
+            raise ValueError(f"Received: colors={colors}. Expected 1 to 255 (one more is kept for transparency).")
+        self.colors = colors
+        self._exact = np.zeros(0, np.uint32)
+        bins = 1 << 3 * HISTOGRAM_BITS
+        self._counts = np.zeros(bins)
+        self._sums = np.zeros((3, bins))  # of red, green and blue
+
+    def add(self, frame):
+        pixels = frame.reshape(-1, frame.shape[-1])
+        if pixels.shape[1] == 4:
+            pixels = pixels[pixels[:, 3] >= 128]
+        keys = color_bins(pixels, HISTOGRAM_BITS)
+        self._counts += np.bincount(keys, minlength=len(self._counts))
+        for channel in range(3):
+            self._sums[channel] += np.bincount(keys, pixels[:, channel], minlength=len(self._counts))
+        if self._exact is not None:
+            self._exact = self._with_exact(pixels)
+
+    def _with_exact(self, pixels):
+        """The colours so far and of the pixels, sorted; None where they, or already their bins, are too many."""
+        if np.count_nonzero(self._counts) > self.colors:
+            return None
+        r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
+        exact = np.union1d(self._exact, r << 16 | g << 8 | b)
+        return exact if len(exact) <= self.colors else None
+
+    def palette(self):
+        if self._exact is not None:
+            exact = self._exact if len(self._exact) else np.zeros(1, np.uint32)
+            return np.stack([exact >> 16, exact >> 8 & 255, exact & 255], axis=1).astype(np.uint8)
+        counts, sums = self._counts, self._sums
+        if np.count_nonzero(counts) > MANY_BINS:
+            counts, sums = merged_bins(counts), merged_bins(sums)
+        used = np.flatnonzero(counts)
+        weights = counts[used]
+        points = (sums[:, used] / weights).T
+        centres = refine_by_k_means(points, weights, split_by_variance(points, weights, self.colors))
+        return np.unique(np.rint(centres).clip(0, 255).astype(np.uint8), axis=0)
+
+
+def merged_bins(totals):
+    """Totals (..., 64^3) of a colour cube's bins as those of 32^3 twice as wide."""
+    half = 1 << HISTOGRAM_BITS - 1
+    return totals.reshape(*totals.shape[:-1], *[half, 2] * 3).sum((-5, -3, -1)).reshape(*totals.shape[:-1], half**3)
+
+
+def split_by_variance(points, weights, colors):
+    """Means (N <= colors, 3) of boxes of points, from splitting the box of the largest squared error at its mean.
+
+    The greedy step of Wu, "Color quantization by dynamic programming and principal analysis", 1992.
+    """
+
+    number = itertools.count()  # so that of equal errors no arrays are compared
+
+    def box(members):
+        w, p = weights[members], points[members]
+        mean = w @ p / w.sum()
+        errors = w @ (p - mean) ** 2
+        return -errors.sum() if len(members) > 1 else 0.0, next(number), int(errors.argmax()), mean, members
+
+    boxes = [box(np.arange(len(points)))]  # a heap, the largest error first
+    while len(boxes) < colors and boxes[0][0] < 0:
+        _, _, axis, mean, members = boxes[0]
+        below = points[members, axis] <= mean[axis]
+        heapq.heapreplace(boxes, box(members[below]))
+        heapq.heappush(boxes, box(members[~below]))
+    return np.stack([mean for *_, mean, _ in boxes])
+
+
+def refine_by_k_means(points, weights, centres, steps=4):
+    """Lloyd's iterations on weighted points; a centre that no point chooses stays where it is."""
+    centres = centres.copy()
+    for _ in range(steps):
+        nearest = nearest_centres(points, centres)
+        mass = np.bincount(nearest, weights, minlength=len(centres))
+        held = mass > 0
+        for channel in range(3):
+            total = np.bincount(nearest, weights * points[:, channel], minlength=len(centres))
+            centres[held, channel] = total[held] / mass[held]
+    return centres
+
+
+def nearest_centres(points, centres):
+    blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
+    return np.concatenate([squared_distances(block, centres).argmin(1) for block in blocks])
+
+
+def squared_distances(points, centres):
+    """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
+    import tensorflow as tf  # Here, because the command line reads DITHERS without waiting for TensorFlow.
+
+    points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
+    centres = np.column_stack([-2.0 * centres, (centres.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
+    # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
+    return np.asarray(tf.matmul(points, centres, transpose_b=True))
+
+
+def nearest_others(palette):
+    """Indices (N, up to CANDIDATES) of the colours nearest to each, itself not among them unless it is alone."""
+    distances = squared_distances(palette, palette).copy()
+    if len(palette) > 1:
+        np.fill_diagonal(distances, np.inf)
+    return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
+
+
+def differences(palette, neighbours):
+    """From each colour to its `neighbours`, (3, N, up to CANDIDATES): red, green, blue."""
+    palette = palette.T.astype(np.float32)
+    return palette[:, neighbours] - palette[:, :, None]
+
+
+def color_codes(pixels):
+    """Each pixel (..., 3 or 4) as one number of 24 bits, BBBBBBRR GGGGGGRR RRrrggbb: by cell, then by place in it."""
+    r, g, b = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
+    codes = np.zeros(pixels.shape[:-1] + (4,), np.uint8)
+    codes[..., 0] = r * 16 | (g & 3) * 4 | b & 3  # * 16 as << 4, which is slower
+    codes[..., 1] = g & 252 | r >> 4 & 3
+    codes[..., 2] = b & 252 | r >> 6
+    return codes.view("<i4")[..., 0]
+
+
+def cell_corners(cells):
+    """The darkest colours (N, 3), float32, of cells, each what its colours' codes have above their lowest 6 bits."""
+    red = cells & 15 | (cells >> 10 & 3) << 4
+    return 4 * np.stack([red, cells >> 4 & 63, cells >> 12], axis=1).astype(np.float32)
+
+
+def color_bins(pixels, bits):
+    """Index of each pixel (..., 3 or 4) in a cube of 2^bits steps per channel."""
+    r, g, b = ((pixels[..., c] >> (8 - bits)).astype(np.int32) for c in range(3))
+    return (r << 2 * bits) | (g << bits) | b
+
+
+class PaletteMapper:
+    """Maps frames to indices into a palette.
+
+    `dither="ordered"` mixes two palette colours in an 8 x 8 Bayer pattern that is fixed to the canvas, so that equal
+    pixels at equal places always get equal indices; "none" takes the nearest colour; "floyd-steinberg" diffuses errors
+    (Pillow's), so that any change moves the pattern below it and to its right.
+
+    The pair for a colour, the same for all in a cell of 4 x 4 x 4, is the nearest palette colour with the partner that
+    minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after Yliluoma, "Arbitrary-palette
+    positional dithering algorithm", 2011); the share t then follows from the colour itself. Both are kept for each of
+    the 2^24 colours whose cell has turned up, so that a pixel costs one look.
+    """
+
+    def __init__(self, palette, dither="ordered"):
+        if dither not in DITHERS:
+            raise ValueError(f"Received: dither={dither!r}. Expected one of {', '.join(DITHERS)}.")
+        self.palette = check_palette(palette)
+        self.dither = dither
+        self._neighbours = nearest_others(self.palette)
+        self._towards = differences(self.palette, self._neighbours)
+        self._lengths = (self._towards**2).sum(0)
+        # For each colour the bytes first, second, share of the second in 64ths, and 1; 0 where its cell is not filled.
+        # Not from np.zeros: that asks for huge pages, and of those one cell here and there would fill the whole 64 MB.
+        self._entries = np.frombuffer(mmap.mmap(-1, CELLS * CELL_COLORS * 4), np.uint32)
+        self._error = np.zeros(CELLS, np.float32)
+
+    def indices(self, pixels, origin=(0, 0)):
+        """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) whose top left corner is at `origin` (x, y)."""
+        if self.dither == "floyd-steinberg":
+            return self._diffused(pixels)
+        entries = self._filled_entries(color_codes(pixels))
+        first, second, share = (entries[..., byte] for byte in range(3))
+        above = share > bayer_pattern(*first.shape, *(start % 8 for start in origin))
+        return chosen(above, second, first)
+
+    def mean_squared_error(self, pixels):
+        """How far, summed over RGB, the nearest colours are from the pixels (N, 3 or 4), whatever the dither."""
+        codes = color_codes(pixels)
+        self._filled_entries(codes)
+        return float(self._error.take(codes >> 6).mean())
+
+    def _diffused(self, pixels):
+        holder = Image.new("P", (1, 1))
+        holder.putpalette(self.palette.tobytes())
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
+
+    def _filled_entries(self, codes):
+        """The four bytes of each colour (...), (..., 4)."""
+        entries = self._entries.take(codes).reshape(-1)
+        missing = np.flatnonzero(entries == 0)
+        if missing.size:
+            missing_codes = codes.reshape(-1).take(missing)
+            wanted = np.zeros(CELLS, bool)  # faster than np.unique
+            wanted[missing_codes >> 6] = True
+            cells = np.flatnonzero(wanted)
+            for start in range(0, len(cells), BLOCK):
+                self._fill(cells[start : start + BLOCK])
+            entries[missing] = self._entries.take(missing_codes)
+        return entries.view(np.uint8).reshape(*codes.shape, 4)
+
+    def _fill(self, cells):
+        corners = cell_corners(cells)
+        color = corners + np.float32(1.5)
+        palette = self.palette.astype(np.float32)
+        distances = squared_distances(color, palette)
+        first = distances.argmin(1)
+        offset = color - palette[first]
+        self._error[cells] = (offset**2).sum(1)
+        if self.dither != "ordered":
+            self._store_pairs(cells, corners, first, first)
+            return
+        along = sum(self._towards[c].take(first, axis=0) * offset[:, c, None] for c in range(3))
+        length = self._lengths.take(first, axis=0)
+        share = np.clip(along / np.maximum(length, 1), 0, 1)
+        error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
+        best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
+        self._store_pairs(cells, corners, first, self._neighbours[first, best])
+
+    def _store_pairs(self, cells, corners, one, other):
+        """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
+        palette = self.palette.astype(np.float32)
+        luma = palette @ LUMA_SHARES.astype(np.float32)
+        swap = luma[one] > luma[other]
+        first, second = chosen(swap, other, one), chosen(swap, one, other)
+        towards = palette[second] - palette[first]
+        slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
+        offsets = (corners - palette[first])[..., None] + np.arange(4, dtype=np.float32)
+        red, green, blue = np.moveaxis(slope[..., None] * offsets, 1, 0)
+        share = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
+        entries = np.empty(share.shape + (4,), np.uint8)
+        entries[..., 0], entries[..., 1] = (index[:, None, None, None] for index in (first, second))
+        entries[..., 2] = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size)  # so many thresholds are below it
+        entries[..., 3] = 1
+        self._entries.reshape(CELLS, CELL_COLORS)[cells] = entries.view(np.uint32).reshape(-1, CELL_COLORS)
+
+
+def check_palette(palette):
+    palette = np.asarray(palette)
+    if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or not 1 <= len(palette) <= 256:
+        raise ValueError(f"Received: a palette {palette.dtype} {palette.shape}. Expected uint8 (1 to 256, 3).")
+    return palette
+
+
+def bayer_matrix(order):
+    """Bayer's matrix of 2^order x 2^order: 0 to 4^order - 1, rank k standing for a threshold of (k + 1/2) / 4^order."""
+    matrix = np.zeros((1, 1), np.uint8)
+    for _ in range(order):
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return matrix
+
+
+def bayer_pattern(height, width, left, top):
+    """Bayer's 8 x 8 matrix repeated over a picture that starts at (left, top) of it, both below 8."""
+    rows, columns = -(-(top + height) // 8), -(-(left + width) // 8)
+    return np.tile(BAYER, (rows, columns))[top : top + height, left : left + width]
+
+
+BAYER = bayer_matrix(3)

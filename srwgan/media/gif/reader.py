@@ -1,0 +1,216 @@
+"""GIFs as players show them, a frame at a time.
+
+Blocks are parsed here and LZW data decoded by Pillow, whose own GIF reader disposes of frames and mixes transparency
+with palettes otherwise than browsers do. Where they agree on something else than the specification, browsers are
+followed.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, RESTORE, join_blocks, pack
+
+
+class GifReader:
+    """A GIF's frames as they are played: `for rgba, duration_ms in reader`, any number of times.
+
+    The whole file is checked at once, without decoding, and then decoded as it is iterated.
+
+    Attributes: `size` (width, height); `frame_count`; `loop` (None: plays once, 0: for ever, n: as stored);
+    `comments`, a list of bytes; `palette`, the global one (N, 3) uint8 or None; `local_palettes`, how many frames
+    bring their own; `duration_ms`, the sum over the frames.
+
+    Frames are uint8 (H, W, 4), alpha 0 or 255, colour 0 where alpha is 0; durations in ms are as stored (0 and 10 too).
+    Areas disposed of become transparent, whatever background colour the file names, as in every browser.
+
+    Raises FileNotFoundError, and ValueError for a file that is empty, not a GIF, cut off, damaged, or has frames
+    outside its canvas; after an error in iteration the frames before it have been given.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._file = open(self.path, "rb")
+        try:
+            self._scan()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._file.close()
+
+    def __iter__(self):
+        width, height = self.size
+        canvas = np.zeros((height, width), np.uint32)
+        for number, image in enumerate(self._images()):
+            area = canvas[image.rows, image.columns]
+            before = area.copy() if image.disposal == RESTORE else None
+            colors = image.decode(self.palette, self._damaged(f"its frame {number + 1} cannot be decoded"))
+            np.copyto(area, colors, where=colors != 0)
+            yield canvas.view(np.uint8).reshape(height, width, 4).copy(), image.duration_ms
+            if image.disposal == CLEAR:
+                area[:] = 0
+            elif image.disposal == RESTORE:
+                area[:] = before
+
+    def _scan(self):
+        self._read_header()
+        self.loop, self.comments = None, []
+        self.frame_count = self.local_palettes = self.duration_ms = 0
+        for image in self._images(self._take_extension):
+            self.frame_count += 1
+            self.local_palettes += image.palette is not None
+            self.duration_ms += image.duration_ms
+        if not self.frame_count:
+            raise ValueError(f"{self.path} is a GIF without any frame.")
+
+    def _read_header(self):
+        header = self._file.read(13)
+        if not header:
+            raise ValueError(f"{self.path} is empty. Expected a GIF.")
+        if header[:6] not in (b"GIF87a", b"GIF89a"):
+            raise ValueError(f"{self.path} is not a GIF: it starts with {header[:6]!r}.")
+        if len(header) < 13:
+            raise self._damaged("it is cut off in its header")
+        width, height, flags = struct.unpack("<HHB", header[6:11])
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
+        if not 0 < width * height <= limit:
+            raise ValueError(f"{self.path} has a canvas of {width}x{height}. Expected 1 to {limit} pixels.")
+        self.size = width, height
+        self.palette = self._read_palette(flags, 0)
+        self._first_block = self._file.tell()
+
+    def _images(self, take_extension=None):
+        """The `StoredImage`s in order; other extensions than their graphic controls go to `take_extension`."""
+        self._file.seek(self._first_block)
+        control, whole = (0, 0, 0), 0
+        while True:
+            kind = self._file.read(1)
+            if kind == b",":
+                yield self._read_image(control, whole)
+                control, whole = (0, 0, 0), whole + 1
+            elif kind == b"!":
+                label = self._read(1, whole)
+                data = self._read_blocks(whole)
+                if label == b"\xf9" and len(data) >= 5:
+                    control = struct.unpack("<BHB", data[1:5])
+                elif label == b"\x01":
+                    control = (0, 0, 0)
+                elif take_extension:
+                    take_extension(label, data)
+            elif kind == b";" or (kind == b"" and whole):
+                return
+            elif kind == b"":
+                raise self._damaged("it is cut off before its first frame")
+            elif kind != b"\0":
+                raise self._damaged(f"byte {kind!r} stands where a block was expected, after {whole} whole frames")
+
+    def _read_image(self, control, whole):
+        flags, delay, transparent = control
+        x, y, width, height, layout = struct.unpack("<HHHHB", self._read(9, whole))
+        if x + width > self.size[0] or y + height > self.size[1]:
+            raise self._damaged(
+                f"its frame {whole + 1}, {width}x{height} at ({x}, {y}), lies outside its "
+                f"{self.size[0]}x{self.size[1]} canvas"
+            )
+        palette = self._read_palette(layout, whole)
+        code_size = self._read(1, whole)[0]
+        return StoredImage(
+            rows=slice(y, y + height),
+            columns=slice(x, x + width),
+            palette=palette,
+            interlaced=bool(layout & 64),
+            transparent=transparent if flags & 1 else None,
+            # Some encoders number "restore to previous" 4; players take it, and let what is left unspecified stay.
+            disposal={2: CLEAR, 3: RESTORE, 4: RESTORE}.get(flags >> 2 & 7, KEEP),
+            duration_ms=delay * 10,
+            code_size=code_size,
+            data=self._read_blocks(whole),
+        )
+
+    def _read_palette(self, flags, whole):
+        if not flags & 128:
+            return None
+        return np.frombuffer(self._read(3 << (flags & 7) + 1, whole), np.uint8).reshape(-1, 3)
+
+    def _read_blocks(self, whole):
+        """Sub-blocks with their length bytes, up to the empty one."""
+        parts = []
+        while length := self._read(1, whole):
+            if length == b"\0":
+                return b"".join(parts)
+            parts += length, self._read(length[0], whole)
+
+    def _read(self, count, whole):
+        data = self._file.read(count)
+        if len(data) < count:
+            raise self._damaged(f"it is cut off after {whole} whole frame{'s' * (whole != 1)}")
+        return data
+
+    def _take_extension(self, label, data):
+        if label == b"\xfe":
+            self.comments.append(join_blocks(data))
+        elif label == b"\xff" and data[1:12] in LOOP_EXTENSIONS and data[12:14] == b"\x03\x01":
+            self.loop = struct.unpack("<H", data[14:16])[0]
+
+    def _damaged(self, what):
+        return ValueError(f"{self.path} is damaged: {what}.")
+
+
+@dataclass
+class StoredImage:
+    """One image block with its graphic control, as stored."""
+
+    rows: slice
+    columns: slice
+    palette: np.ndarray | None
+    interlaced: bool
+    transparent: int | None
+    disposal: int
+    duration_ms: int
+    code_size: int
+    data: bytes
+
+    def decode(self, global_palette, error):
+        """Packed RGBA (h, w) uint32, 0 where nothing is drawn; raises `error` where the data do not fill the frame."""
+        size = self.columns.stop - self.columns.start, self.rows.stop - self.rows.start
+        if 0 in size:
+            return np.zeros(size[::-1], np.uint32)
+        try:
+            indices = Image.frombytes("L", size, self.data, "gif", self.code_size, self.interlaced, -1)
+        except (ValueError, OSError):
+            raise error from None
+        palette = self.palette if self.palette is not None else global_palette
+        if palette is None:
+            palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        table = np.zeros(256, np.uint32)
+        table[: len(palette)] = pack(palette)
+        if self.transparent is not None:
+            table[self.transparent] = 0
+        return table.take(np.asarray(indices))
+
+
+def gif_info(path):
+    """What a GIF holds, without decoding it.
+
+    A dict: `frames`, `size` (width, height), `durations` (ms, a list), `duration` (their sum), `loop`, `comments`,
+    `palette_colors` (of the global palette, 0 without one), `local_palettes` (frames with one of their own).
+    """
+    with GifReader(path) as reader:
+        return {
+            "frames": reader.frame_count,
+            "size": reader.size,
+            "durations": [image.duration_ms for image in reader._images()],
+            "duration": reader.duration_ms,
+            "loop": reader.loop,
+            "comments": reader.comments,
+            "palette_colors": 0 if reader.palette is None else len(reader.palette),
+            "local_palettes": reader.local_palettes,
+        }

@@ -1,0 +1,1 @@
+"""Still images: files to pixels and what travels with them, and back."""

@@ -1,0 +1,129 @@
+"""Which codecs and containers videos are written in, and the settings of an encoder."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from srwgan.media.video.colors import BT709, BT2020, LIMITED, guessed_matrix
+from srwgan.media.video.pyav import import_av
+
+DEFAULT_TIME_BASE = Fraction(1, 360_000)  # holds milliseconds, 90 kHz and NTSC's 1001/24000, 30000, 60000 exactly
+
+
+@dataclass(frozen=True)
+class Codec:
+    encoder: str
+    crf: int
+    max_crf: int
+    options: dict
+
+
+@dataclass(frozen=True)
+class Container:
+    format: str
+    codecs: tuple[str, ...]  # the first is its default
+    audio_encoder: str  # for tracks whose own codec it does not take
+
+
+CODECS = {
+    "h264": Codec("libx264", 18, 51, {"preset": "faster"}),
+    "hevc": Codec("libx265", 20, 51, {"preset": "fast", "x265-params": "log-level=error"}),
+    "vp9": Codec("libvpx-vp9", 28, 63, {"row-mt": "1", "cpu-used": "4"}),
+    "av1": Codec("libsvtav1", 28, 63, {"preset": "8"}),
+}
+CONTAINERS = {
+    ".mp4": Container("mp4", ("h264", "hevc", "vp9", "av1"), "aac"),
+    ".m4v": Container("mp4", ("h264", "hevc"), "aac"),
+    ".mov": Container("mov", ("h264", "hevc"), "aac"),
+    ".mkv": Container("matroska", ("h264", "hevc", "vp9", "av1"), "aac"),
+    ".webm": Container("webm", ("vp9", "av1"), "libopus"),
+}
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """All that an encoder's output depends on besides the frames; `size` is even both ways, colours as in H.273."""
+
+    codec: str
+    crf: int
+    size: tuple[int, int]
+    pixel_aspect: Fraction
+    time_base: Fraction
+    frame_rate: Fraction
+    matrix: int
+    primaries: int
+    transfer: int
+    apple_tag: bool
+
+    def apply(self, context):
+        """Sets up an encoder's context that is not open yet."""
+        codec = CODECS[self.codec]
+        context.width, context.height = self.size
+        context.pix_fmt = "yuv420p"
+        context.time_base, context.framerate = self.time_base, self.frame_rate
+        context.sample_aspect_ratio = self.pixel_aspect
+        context.bit_rate = 0
+        context.options = {**codec.options, "crf": str(self.crf)}
+        context.color_range, context.colorspace = LIMITED, self.matrix
+        context.color_primaries, context.color_trc = self.primaries, self.transfer
+        if self.apple_tag:
+            context.codec_tag = "hvc1"  # Apple's players open no HEVC under FFmpeg's own tag
+
+    def new_encoder(self):
+        """An encoder of its own, headers apart from the packets."""
+        av = import_av()
+        from av.codec.context import Flags
+
+        context = av.CodecContext.create(CODECS[self.codec].encoder, "w")
+        self.apply(context)
+        context.flags |= Flags.global_header
+        context.open()
+        return context
+
+
+def container_of(path):
+    """The `Container` for the extension of `path`. Raises ValueError for an unknown one."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in CONTAINERS:
+        raise ValueError(f"Received: {path}. Expected a name ending in one of {', '.join(CONTAINERS)}.")
+    return CONTAINERS[suffix]
+
+
+def available_codecs(path):
+    """Names of the codecs that this PyAV can write in the container of `path`, the default first."""
+    av = import_av()
+    names = []
+    for name in container_of(path).codecs:
+        try:
+            av.Codec(CODECS[name].encoder, "w")
+        except ValueError:  # av.codec.codec.UnknownCodecError
+            continue
+        names.append(name)
+    return names
+
+
+def encoder_settings(path, size, source=None, codec=None, crf=None, frame_rate=None, pixel_aspect=None):
+    """`EncoderSettings` for the video `path` of `size` (width, height), upscaled from `source` (VideoInfo or None)."""
+    container, accepted = container_of(path), available_codecs(path)
+    chosen = next((name for name in accepted if codec in (None, name, CODECS[name].encoder)), None)
+    if chosen is None:
+        raise ValueError(
+            f"Received: codec={codec} for {Path(path).name}. Expected one of {', '.join(accepted) or 'none here'}."
+        )
+    limit = CODECS[chosen].max_crf
+    if crf is not None and not 0 <= crf <= limit:
+        raise ValueError(f"Received: crf={crf}. Expected 0 (best) to {limit} for {chosen}.")
+    width, height = size
+    return EncoderSettings(
+        codec=chosen,
+        crf=CODECS[chosen].crf if crf is None else crf,
+        size=(width + width % 2, height + height % 2),
+        pixel_aspect=Fraction(pixel_aspect or (source.pixel_aspect if source else 1)),
+        time_base=source.time_base if source else DEFAULT_TIME_BASE,
+        frame_rate=Fraction(frame_rate or (source.frame_rate if source else None) or 25).limit_denominator(100_000),
+        # Wide-gamut material keeps its matrix, so that its three tags stay a known combination.
+        matrix=BT2020 if source and source.primaries == BT2020 else guessed_matrix(width, height),
+        primaries=source.primaries if source else BT709,
+        transfer=source.transfer if source else BT709,
+        apple_tag=chosen == "hevc" and container.format in ("mp4", "mov"),
+    )

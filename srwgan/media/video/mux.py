@@ -1,0 +1,197 @@
+"""The finished video: encoded segments joined, with the sound, subtitles, chapters and metadata of the source."""
+
+from fractions import Fraction
+
+from srwgan.media.video.encoder import CODECS
+from srwgan.media.video.pyav import import_av
+from srwgan.media.video.reader import codec_name, open_video
+
+# Written by the muxer itself, or about the source's encoding and turn, which the new file does not share.
+OWN_TAGS = {"encoder", "duration", "rotate", "major_brand", "minor_version", "compatible_brands", "vendor_id",
+            "number_of_frames", "number_of_bytes", "bps", "alpha_mode"}  # fmt: skip
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+
+
+def mux_video(path, container, settings, folder, end_tick, source=None):
+    """Writes `path` from the segments of `folder` and the tracks of `source`. Returns lines for the user.
+
+    The packets are those of the segments; `end_tick` is when the last frame stops being shown.
+    """
+    if source is None:
+        with _open_output(path, container, settings) as output:
+            video = _video_stream(output, settings, folder)
+            output.mux(_video_packets(video, settings, folder, end_tick))
+        return []
+    with open_video(source.path) as original, _open_output(path, container, settings) as output:
+        main = original.streams[source.info.stream_index]
+        video = _video_stream(output, settings, folder)
+        _copy_tags(original, output)
+        _copy_tags(main, video)
+        tracks, messages = _tracks(original, main, output, container, source)
+        _copy_chapters(original, output, source.info.start)
+        _interleave(output, _video_packets(video, settings, folder, end_tick), original, tracks)
+    return messages
+
+
+def _open_output(path, container, settings):
+    options = {}
+    if container.format in ("mp4", "mov"):
+        # Start offsets are stored in the movie's time scale, 1/1000 s by default: too coarse for exact timestamps.
+        options = {"movflags": "+faststart", "movie_timescale": str(max(1000, settings.time_base.denominator))}
+    return import_av().open(str(path), "w", format=container.format, container_options=options)
+
+
+def _video_stream(output, settings, folder):
+    stream = output.add_stream(CODECS[settings.codec].encoder, rate=settings.frame_rate)
+    settings.apply(stream.codec_context)
+    stream.time_base = settings.time_base
+    stream.codec_context.open()
+    headers = bytes(stream.codec_context.extradata or b"").hex()
+    for segment in folder.segments:
+        if segment["extradata"] != headers:
+            raise ValueError(f"{folder.path}: made by another encoder. Remove it and start over.")
+    return stream
+
+
+def _video_packets(stream, settings, folder, end_tick):
+    """Packets of the whole video in decoding order."""
+    av = import_av()
+    decoded = [pts for segment in folder.segments for _, pts, _ in segment["packets"]]
+    timing = packet_times(decoded, end_tick)
+    for (payload, pts, key), (dts, duration) in zip(folder.packets(), timing, strict=True):
+        packet = av.Packet(payload)
+        packet.stream, packet.time_base = stream, settings.time_base
+        packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, key
+        yield packet
+
+
+def packet_times(decoded, end):
+    """Decoding times and durations, [(dts, duration)], of packets given their presentation times in decoding order.
+
+    With `delay` frames of reordering, the i-th packet is decoded when the (i - delay)-th frame is shown, which is never
+    after its own; so the times increase over the joints of segments too. MP4 stores a track's length as the sum of
+    decoding intervals: `lead`, how long before the first frame decoding starts, and the last duration make that sum
+    `end` - the first time, whatever the frames' rates.
+    """
+    shown = sorted(decoded)
+    rank = {pts: number for number, pts in enumerate(shown)}
+    delay = max(number - rank[pts] for number, pts in enumerate(decoded))
+    last_dts = shown[-1 - delay]
+    lead = decoded[-1] - last_dts
+    if decoded[-1] != shown[-1]:  # then a longer one is free to be had, as constant rates take it
+        lead = min(max(lead, delay * (shown[1] - shown[0])), end - last_dts - 1)
+    dts = [shown[0] - lead + lead * i // delay for i in range(delay)] + shown[: len(shown) - delay]
+    ends = shown[1:] + [end]
+    durations = [ends[rank[pts]] - pts for pts in decoded]
+    durations[-1] = end - last_dts - lead
+    return list(zip(dts, durations, strict=True))
+
+
+def _interleave(output, video_packets, original, tracks):
+    """Muxes all packets roughly by time, so that the muxer need not hold many."""
+    video = next(video_packets, None)
+    if tracks:
+        for packet in original.demux([track.original for track in tracks]):
+            track = next(track for track in tracks if track.original.index == packet.stream.index)
+            if packet.dts is not None:
+                time = packet.dts * packet.time_base
+                while video is not None and video.dts * video.time_base <= time:
+                    output.mux(video)
+                    video = next(video_packets, None)
+            output.mux(track.packets(packet))
+    while video is not None:
+        output.mux(video)
+        video = next(video_packets, None)
+
+
+def _tracks(original, main, output, container, source):
+    """The tracks that the output takes from the source, and lines about the others."""
+    tracks, messages = [], []
+    for stream in original.streams:
+        if stream.index == main.index:
+            continue
+        name = codec_name(stream)
+        label = f"{source.path}: {stream.type} track {stream.index} ({name})"
+        track = None
+        if stream.type in ("audio", "subtitle") and stream.codec_context:
+            track = _copied(stream, output, source.info.start)
+            if track is None and stream.type == "audio":
+                track = _Encoded(stream, output, container.audio_encoder, source.info.start)
+                messages.append(f"{label}: encoded anew as {container.audio_encoder} for {container.format}.")
+        if track is None:
+            messages.append(f"{label}: left out: {container.format} does not take it.")
+        else:
+            tracks.append(track)
+    return tracks, messages
+
+
+def _copied(stream, output, start):
+    try:
+        return _Copied(stream, output.add_stream_from_template(stream), start)
+    except ValueError:  # the container takes no such codec
+        return None
+
+
+class _Copied:
+    """A track whose packets go over as they are, their times counted from `start` (seconds)."""
+
+    def __init__(self, original, copy, start):
+        self.original, self._copy = original, copy
+        self._shift = round(start / original.time_base)
+        copy.time_base = original.time_base
+        copy.disposition = original.disposition
+        _copy_tags(original, copy)
+
+    def packets(self, packet):
+        if packet.dts is None or packet.pts is None:  # the mark of the end
+            return []
+        packet.pts -= self._shift
+        packet.dts -= self._shift
+        packet.stream = self._copy
+        return [packet]
+
+
+class _Encoded:
+    """A track of sound that is encoded anew."""
+
+    def __init__(self, original, output, encoder, start):
+        self.original, self._start = original, start
+        rate = original.codec_context.sample_rate
+        if encoder != "aac" or rate not in AAC_RATES:
+            rate = 48_000
+        layout = original.codec_context.layout
+        self._stream = output.add_stream(encoder, rate=rate, layout=layout.name)
+        self._stream.bit_rate = 96_000 * layout.nb_channels
+        self._stream.disposition = original.disposition
+        _copy_tags(original, self._stream)
+
+    def packets(self, packet):
+        encoded = []
+        try:
+            frames = packet.decode()
+        except import_av().FFmpegError:  # damaged: silence until the next
+            frames = []
+        for frame in frames:
+            if frame.pts is not None:
+                frame.pts -= round(self._start / frame.time_base)
+            encoded += self._stream.encode(frame)
+        if packet.dts is None and not packet.size:
+            encoded += self._stream.encode(None)
+        return encoded
+
+
+def _copy_tags(original, copy):
+    for name, value in original.metadata.items():
+        if name.lower() not in OWN_TAGS and not name.startswith("_STATISTICS"):
+            copy.metadata[name] = value
+    if "name" in copy.metadata:  # QuickTime's word for it
+        copy.metadata.setdefault("title", copy.metadata.pop("name"))
+
+
+def _copy_chapters(original, output, start):
+    chapters = original.chapters()
+    for chapter in chapters:
+        shift = round(Fraction(start) / chapter["time_base"])
+        chapter["start"], chapter["end"] = chapter["start"] - shift, chapter["end"] - shift
+    if chapters:
+        output.set_chapters(chapters)

@@ -1,0 +1,82 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srwgan.networks.generator import Generator
+from srwgan.upscaling.fast_generator import network_for
+from utils.benchmark import command as benchmark
+from utils.benchmark import upscaling as upscaling_benchmark
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_multiply_adds_agree_with_the_shapes_that_keras_computes(scale):
+    generator = Generator(filters=8, blocks=2, scale=scale)
+    height, width = 5, 7
+    count = 0
+    for layer in generator.layers:
+        if hasattr(layer, "kernel"):
+            x = layer.input.shape
+            resolution = resolution_of(layer.name, scale)
+            _, rows, columns, _ = layer.compute_output_shape((1, height * resolution, width * resolution, x[-1]))
+            count += rows * columns * int(np.prod(layer.kernel.shape))
+    assert network_for(generator, "float32").multiply_adds_per_pixel() * height * width == count
+
+
+def resolution_of(name, scale):
+    """A layer's resolution in a generator, read off its name."""
+    if name == "last":
+        return scale
+    if name.startswith("upsampling"):
+        return 2 ** (int(name[len("upsampling")]) - 1)
+    return 1
+
+
+def test_clips_move_as_they_say(tmp_path):
+    for name, share in (("moving", 1), ("tenth", 0.1)):
+        frames = list(upscaling_benchmark.clip(tmp_path, name, 4)["frames"]())
+        moved = np.mean([(a != b).any(-1) for a, b in zip(frames, frames[1:], strict=False)])
+        assert share * 0.3 < moved <= share * 1.01
+        with Image.open(tmp_path / f"{name}.gif") as gif:
+            assert gif.n_frames == 4
+            for i, frame in enumerate(frames):
+                gif.seek(i)
+                np.testing.assert_array_equal(gif.convert("RGB"), frame)
+
+
+def test_tasks_run_in_turn_and_the_first_time_does_not_count():
+    calls = []
+    seconds = upscaling_benchmark.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    assert "".join(calls) == "ababab"
+    assert [len(times) for times in seconds.values()] == [2, 2]
+
+
+def test_peak_memory_counts_children():
+    child = "import time; kept = bytearray(b'x') * 100_000_000; time.sleep(0.7)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    alone = upscaling_benchmark.peak_memory([sys.executable, "-c", "import time; time.sleep(0.3)"])
+    assert alone < 90e6 < upscaling_benchmark.peak_memory([sys.executable, "-c", parent])
+    with pytest.raises(OSError, match="no-such-module"):
+        upscaling_benchmark.peak_memory([sys.executable, "-m", "no-such-module"])
+
+
+def test_main_prints_sections_and_targets_and_writes_json(monkeypatch, tmp_path, capsys):
+    section = lambda options: ({"speed": 3.0}, ["speed: 3"], [("fast", 3.0, 2, None), ("small", 3.0, None, 2)])  # noqa: E731
+    monkeypatch.setattr(benchmark, "SECTIONS", {"one": section})
+    path = tmp_path / "figures.json"
+    assert benchmark.main(["one", "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "reached  fast: 3.00 (target at least 2)" in printed
+    assert "missed   small: 3.00 (target at most 2)" in printed
+    assert json.loads(path.read_text())["one"] == {"speed": 3.0}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wrong_sections_and_models_are_named(monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(["speeed"])
+    assert "Received: speeed. Expected of compute" in capsys.readouterr().err
+    assert benchmark.main(["compute", "--model", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

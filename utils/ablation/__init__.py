@@ -1,0 +1,1 @@
+"""What each option of the training changes: `python3 -m utils.ablation`."""

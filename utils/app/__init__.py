@@ -1,0 +1,1 @@
+"""The page for upscaling in the browser: `python3 -m utils.app`."""

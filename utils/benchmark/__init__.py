@@ -1,0 +1,1 @@
+"""Speed and memory of this project on this machine: `python3 -m utils.benchmark`."""

@@ -1,0 +1,256 @@
+"""The training half of `utils.benchmark`: what a step is made of, the data stream, two workers.
+
+The floating-point operations of a step are counted from the shapes of the convolutions alone, a multiply-add as two;
+activations, losses, Adam and averages are work that counts for nothing. With F the forward pass of a network, F1 of its
+first and Fn of its last convolution:
+
+  generator       forward F, gradients of the kernels F, of the feature maps F - F1 (nobody asks for the image's)
+  content loss    forward F for the real and F for the fake image, F back to the fake one; its kernels are frozen
+  penalty         forward F - Fn (the scores themselves are not needed), F back to the image, and through both again:
+                  F - Fn for the gradients' gradients, F for the kernels; a leaky ReLU has no second derivative
+  discriminator   two forward passes 2 F, back 2 F + 2 (F - F1), the penalty, and the generator's F for the fake images
+  whole step      discriminator, generator, content loss, and 2 F of the discriminator for the adversarial gradient
+
+The content loss has a target on VGG16, where convolutions are all of the work. ResNet50's first layers, the default,
+are so small that memory is what limits them; they are measured beside it, and are what the whole step has.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from statistics import median
+
+import numpy as np
+
+from utils.benchmark.upscaling import MATRIX, ROOT, fast_bfloat16, in_turns, median_ratio
+
+CROP, BATCH, SCALE = 256, 4, 4
+TARGETS = {"generator": 0.7, "content loss, vgg16": 0.7, "discriminator": 0.5}
+
+
+def measure_steps(options):
+    """Seconds of each part of a step, in turn with the others and with matrix products of the same precision.
+
+    Each at its fastest, which is what other work on the machine disturbed least.
+    """
+    repeats = 3 if options.quick else 12
+    figures, lines, targets = {}, [], []
+    for precision in ("float32", "bfloat16") if fast_bfloat16() else ("float32",):
+        tasks, operations = parts_of_a_step(precision)
+        seconds = {name: min(taken) for name, taken in in_turns(tasks, repeats).items()}
+        rates = {name: count / seconds[name] / 1e9 for name, count in operations.items()}
+        figures[precision] = {}
+        for name, rate in rates.items():
+            share = rate / rates["matrix product"]
+            figures[precision][name] = facts = {"seconds": seconds[name], "images/s": BATCH / seconds[name],
+                                                "GFLOP/s": rate, "share of the matrix product": share}
+            speed = "" if name == "matrix product" else f"{facts['seconds']:.3f} s, {facts['images/s']:.1f} images/s, "
+            lines.append(f"{precision}, {name}: {speed}{facts['GFLOP/s']:.0f} GFLOP/s ({share:.0%})")
+            if name in TARGETS:
+                targets.append((f"{name}, {precision}, share of the matrix product", share, TARGETS[name], None))
+    if "bfloat16" in figures:
+        gain = figures["float32"]["whole step"]["seconds"] / figures["bfloat16"]["whole step"]["seconds"]
+        lines.append(f"whole step, bfloat16 : float32: {gain:.2f} times as fast")
+    return figures, lines, targets
+
+
+def parts_of_a_step(precision):
+    """({name: function}, {name: floating-point operations}) of steps on `BATCH` crops."""
+    import tensorflow as tf
+
+    from srwgan.training.losses import gradient_penalty
+    from srwgan.training.step import Objective
+
+    trainer = build_trainer(precision, "resnet50")
+    networks = {name: random_hyperpixels(name, precision) for name in ("resnet50", "vgg16")}
+    low_res, high_res, e = batch = synthetic_batch()
+    content = Objective(cweight=1.0, advweight=0.0, rweight=0.0)
+
+    @tf.function
+    def penalty(real, fake, e):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(gradient_penalty(trainer.discriminator, real, fake, e)[0])
+        return tape.gradient(loss, trainer.discriminator.trainable_variables)
+
+    def content_step(network):
+        @tf.function
+        def step(real, fake):
+            trainer.hyperpixels, trainer.objective = network, content  # when it is traced
+            _, gradients = trainer.loss_gradients(real, fake, "full")
+            return gradients["content"]
+
+        return step
+
+    matrix = tf.cast(tf.random.normal([MATRIX, MATRIX]), precision)
+    tasks = {"matrix product": lambda: tf.matmul(matrix, matrix).numpy(),
+             "generator": lambda: wait(trainer.train_batch(batch, "warmup")),
+             "discriminator": lambda: wait(trainer.train_batch(batch, "critic")),
+             "whole step": lambda: wait(trainer.train_batch(batch, "full")),
+             "penalty": lambda: penalty(trainer.shifted(high_res), trainer.shifted(-high_res), e[:, 0])[0].numpy()}
+    for task in tasks.values():
+        task()  # traced with the trainer's own objective
+    for name, network in networks.items():
+        step = content_step(network)
+        tasks[f"content loss, {name}"] = lambda step=step: step(high_res, -high_res).numpy()
+    return tasks, operations_of(trainer, networks)
+
+
+def operations_of(trainer, networks):
+    low, seen = CROP // SCALE, CROP - trainer.shift
+    generator, discriminator = convolutions(trainer.generator, low), convolutions(trainer.discriminator, seen)
+    g, d = sum(generator), sum(discriminator)
+    content = {name: 3 * sum(convolutions(network.features, seen)) for name, network in networks.items()}
+    parts = {"generator": 3 * g - generator[0], "penalty": 4 * d - 2 * discriminator[-1]}
+    parts["discriminator"] = 6 * d - 2 * discriminator[0] + parts["penalty"] + g
+    parts["whole step"] = parts["discriminator"] + parts["generator"] + content["resnet50"] + 2 * d
+    parts |= {f"content loss, {name}": count for name, count in content.items()}
+    return {"matrix product": 2 * MATRIX**3, **{name: BATCH * count for name, count in parts.items()}}
+
+
+def convolutions(network, side):
+    """Floating-point operations of each convolution of a Keras model, in order, for one image of side x side."""
+    shapes, counts = {id(network.inputs[0]): (1, side, side, 3)}, []
+    for layer in network.layers[1:]:
+        given = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
+        given = [shapes[id(tensor)] for tensor in given]
+        shape = layer.compute_output_shape(given if len(given) > 1 else given[0])
+        shapes[id(layer.output)] = shape
+        if len(getattr(layer, "kernel", np.zeros(0)).shape) == 4:
+            counts.append(2 * shape[1] * shape[2] * int(np.prod(layer.kernel.shape)))
+    return counts
+
+
+def measure_data(options):
+    """Training on photographs against the same step on one batch again and again, in turn."""
+    import tensorflow as tf
+
+    from srwgan.data.crops import CropStream
+    from srwgan.data.photos import find_photos, open_photos
+
+    steps, rounds = (4, 2) if options.quick else (12, 5)
+    trainer = build_trainer("bfloat16" if fast_bfloat16() else "float32", "resnet50")
+    seconds, waited = {"real": [], "synthetic": []}, 0.0
+    with tempfile.TemporaryDirectory() as cache:
+        photos = open_photos(find_photos(ROOT / "Images" / "train"), CROP, 1000, cache)
+        stream = CropStream(photos, CROP, SCALE, BATCH, crops_per_photo=50)
+        kept = synthetic_batch()
+        wait(trainer.train_batch(kept))
+        for epoch in range(rounds):
+            batches = iter(stream.epoch(epoch))
+            wait(trainer.train_batch(next(batches)))  # the stream starts
+            for kind in seconds:
+                start = time.perf_counter()
+                for _ in range(steps):
+                    asked = time.perf_counter()
+                    batch = next(batches) if kind == "real" else kept
+                    waited += time.perf_counter() - asked
+                    wait(trainer.train_batch(batch))
+                seconds[kind].append(time.perf_counter() - start)
+            del batches
+        tf.keras.backend.clear_session()
+    ratio = median_ratio(seconds["synthetic"], seconds["real"])
+    figures = {kind: {"images/s": BATCH * steps / median(taken)} for kind, taken in seconds.items()}
+    figures["waiting for data"] = waited / sum(seconds["real"])
+    lines = [f"{kind} data: {figures[kind]['images/s']:.2f} images/s" for kind in seconds]
+    lines.append(f"waiting for data: {figures['waiting for data']:.2%} of the time")
+    return figures, lines, [("throughput on real data : synthetic", ratio, 0.95, None)]
+
+
+def measure_workers(options):
+    """One process with a batch of `BATCH` against two on this machine with half of it and of the processors each."""
+    steps = 3 if options.quick else 10
+    rates = {number: workers_rate(number, steps) for number in (1, 2)}
+    figures = {f"{number} process(es), images/s": rate for number, rate in rates.items()}
+    lines = [f"{number} process(es), {BATCH // number} images in each: {rate:.2f} images/s"
+             for number, rate in rates.items()]
+    return figures, [*lines, f"2 : 1 = {rates[2] / rates[1]:.2f}"], []
+
+
+def workers_rate(number, steps):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(number)]
+    threads = max(1, (os.cpu_count() or 1) // number)
+    command = [sys.executable, "-c", f"from utils.benchmark.training import work; work({BATCH // number}, {steps})"]
+    processes = []
+    for i in range(number):
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads)}
+        environment.pop("TF_CONFIG", None)
+        if number > 1:
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}
+            environment["TF_CONFIG"] = json.dumps(task)
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
+                                          stderr=subprocess.DEVNULL))
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise OSError(f"{number} worker(s) of the benchmark failed with {[each.returncode for each in processes]}.")
+    return BATCH * steps / max(float(output.split()[-1]) for output in outputs)
+
+
+def work(batch_size, steps):
+    """A worker: prints the seconds that its steps took."""
+    from srwgan.training.devices import build_strategy
+
+    strategy = build_strategy()
+    with strategy.scope():
+        trainer = build_trainer("bfloat16" if fast_bfloat16() else "float32", None, strategy)
+    batch = synthetic_batch(batch_size)
+    if strategy.num_replicas_in_sync > 1:
+        batch = strategy.experimental_distribute_values_from_function(lambda _: synthetic_batch(batch_size))
+    for step in range(steps + 2):
+        if step == 2:
+            start = time.perf_counter()
+        wait(trainer.train_batch(batch))
+    print(time.perf_counter() - start)
+
+
+def free_ports(number):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def wait(metrics):
+    return {name: value.numpy() for name, value in metrics.items()}
+
+
+def build_trainer(precision, pretrained, strategy=None):
+    """The networks of train_SRWGAN.py's defaults, untrained, its optimizers and losses."""
+    from srwgan.networks.discriminator import Discriminator
+    from srwgan.networks.generator import Generator, with_precision
+    from srwgan.networks.precision import choose_policy
+    from srwgan.training.optimizers import build_optimizer
+    from srwgan.training.step import Objective, Trainer
+
+    policy = choose_policy(precision)
+    generator = Generator(dtype=policy)
+    hyperpixels = random_hyperpixels(pretrained, precision) if pretrained else None
+    return Trainer(generator, Discriminator(dtype=policy), hyperpixels, Objective(cweight=1e-3 if pretrained else 0),
+                   build_optimizer(1e-5), build_optimizer(1e-5), with_precision(generator, policy), shift=SCALE,
+                   strategy=strategy)
+
+
+def random_hyperpixels(pretrained, precision):
+    """As `build_hyperpixels` makes them by default, with random weights: the time is the same."""
+    import keras
+
+    from srwgan.networks.hyperpixels import APPLICATIONS, Hyperpixels, global_dtype_policy
+    from srwgan.networks.precision import choose_policy
+
+    constructor, module, layers = APPLICATIONS[pretrained]
+    with global_dtype_policy(choose_policy(precision)):
+        backbone = constructor(include_top=False, weights=None, input_shape=(None, None, 3))
+    outputs = [backbone.layers[layer].output for layer in layers]
+    return Hyperpixels(keras.Model(backbone.input, outputs), module.preprocess_input)
+
+
+def synthetic_batch(size=BATCH):
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    shapes = (size, CROP // SCALE, CROP // SCALE, 3), (size, CROP, CROP, 3), (size, 1)
+    return tuple(tf.constant(random.uniform(-1, 1, shape), tf.float32) for shape in shapes)
