@@ -17,7 +17,7 @@ from srwgan.convert.files import PALETTES, Options, find_jobs, print_line, upsca
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.media.still.images import written_whole
 from srwgan.media.video import CODECS
-from srwgan.networks.model_folder import faithful_end, named_model, robust_of
+from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The sample. Put your own paths here, then run this file without arguments.
@@ -164,12 +164,6 @@ def can_be_made(output):
     while not folder.exists():
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-
-
-def found(path):
-    """`path` as it is, or under this file's folder, so that what is shipped with it is found from anywhere."""
-    beside = Path(__file__).resolve().parent / path
-    return beside if beside.exists() and not Path(path).exists() else Path(path)
 
 
 def model_path(name):

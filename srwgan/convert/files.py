@@ -24,8 +24,8 @@ from srwgan.media.still.images import (
     write_image,
 )
 from srwgan.media.video import CODECS, CONTAINERS
+from srwgan.memory import available_memory
 from srwgan.pixels import resize
-from srwgan.upscaling.tiles import available_memory
 from srwgan.whole_files import check_file
 
 VIDEO_SUFFIXES = {*CONTAINERS, ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv"}

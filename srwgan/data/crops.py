@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.data.degradations import add_grain, check_degradation, degrade
+from srwgan.pixels import to_range
 
 TRAINING, VALIDATION, GRAIN = 1, 2, 3  # the last part of the key of a degradation or of grain
 
@@ -154,12 +155,3 @@ def upscale_bicubic(images, scale):
 def images_of(inputs):
     """The images of what a generator takes: those alone, or (images, strength) with a condition."""
     return tf.nest.flatten(inputs)[0]
-
-
-def to_range(levels):
-    return tf.cast(levels, tf.float32) / 127.5 - 1.0
-
-
-def to_pixels(images):
-    """[-1, 1] -> uint8 numpy array."""
-    return tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), tf.uint8).numpy()

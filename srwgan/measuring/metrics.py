@@ -6,8 +6,8 @@ ITU-R BT.601 in 16..235 as MATLAB's `rgb2ycbcr` gives it, `scale` pixels shaved 
 
 import numpy as np
 
-LUMA_SHARES = np.array([0.299, 0.587, 0.114])  # of red, green and blue
-LUMA = 219 / 255 * LUMA_SHARES
+from srwgan.pixels import luma
+
 FLAT = 1.0  # an area is flat when the standard deviation of its luma, in 1/255, is at most this
 FLAT_WINDOW = 9
 BINS = 16  # spectrum bins between two lattice frequencies
@@ -60,14 +60,6 @@ def lattice_peak(picture, original, scale):
     check_same_size(picture, original)
     ratios = lattice_ratios(luma(picture), scale) / np.maximum(lattice_ratios(luma(original), scale), 1)
     return float(10 * np.log10(ratios.max()))
-
-
-def luma(pixels, shave=0):
-    """(H, W, 3) uint8 RGB -> (H - 2 shave, W - 2 shave) float64, 16..235, not rounded."""
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise ValueError(f"Received: a picture of shape {pixels.shape}, {pixels.dtype}. Expected (H, W, 3), uint8.")
-    height, width = pixels.shape[:2]
-    return 16 + pixels[shave : height - shave, shave : width - shave] @ LUMA
 
 
 def check_same_size(picture, original):

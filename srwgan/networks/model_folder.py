@@ -5,7 +5,10 @@ so that what is missing is said before its slow start.
 """
 
 import os
+from pathlib import Path
 
+MAIN = "SRWGAN_Gen"  # the generator that comes with this repository
+PROJECT = Path(__file__).resolve().parents[2]
 GENERATOR_FILE = "generator.keras"
 FAITHFUL = "faithful"
 ROBUST = "robust"  # as a model's name: that of the main generator's folder
@@ -42,3 +45,9 @@ def named_model(name, main):
         raise FileNotFoundError(f"Received: model {ROBUST}, and {os.path.join(main, ROBUST)} has no generator. "
                                 f"Expected a folder with one, e.g. {main}.")
     return path
+
+
+def found(path):
+    """`path` as it is, or under the repository's folder, so that what is shipped with it is found from anywhere."""
+    beside = PROJECT / path
+    return beside if beside.exists() and not Path(path).exists() else Path(path)

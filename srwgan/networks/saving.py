@@ -1,7 +1,6 @@
 """Networks on disk and back: a SavedModel that needs none of this code, with the Keras file for fine-tuning in it."""
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from srwgan.networks import discriminator as _discriminator  # noqa: F401 (registers its layers for load_model)
+from srwgan.networks.edges import image_operator
 from srwgan.networks.generator import with_precision
 from srwgan.networks.model_folder import GENERATOR_FILE
 
@@ -120,22 +120,6 @@ class ForeignGenerator:
     def __call__(self, images, training=False):
         (result,) = self.signature(**{self.input_name: tf.cast(images, self.input.dtype)}).values()
         return tf.cast(result, "float32")
-
-
-def image_operator(generator, images, *condition):
-    """Pad the edges by the receptive field (repeating them), run, crop: what every tile size gives alike.
-
-    The padding ends on multiples of the alignment. Without a known receptive field the picture is run as it is.
-    """
-    alignment, scale = generator.alignment, generator.scale
-    halo = math.ceil((generator.receptive_field or 0) / alignment) * alignment
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
-    for axis, size in (1, height), (2, width):
-        places = tf.range(-halo, size + -size % alignment + halo)
-        images = tf.gather(images, tf.clip_by_value(places, 0, size - 1), axis=axis)
-    high_res = generator((images, *condition) if condition else images, training=False)
-    top = halo * scale
-    return high_res[:, top : top + height * scale, top : top + width * scale]
 
 
 def export_network(network, path, function, keras_file, config, card=None):

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from srwgan.measuring.metrics import LUMA_SHARES
+from srwgan.pixels import LUMA_SHARES
 
 PSNR_FLOOR = 4e-4  # mean squared error of pixels in [-1, 1] at 40 dB
 

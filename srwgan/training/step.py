@@ -8,6 +8,7 @@ import math
 
 import tensorflow as tf
 
+from srwgan.networks.edges import with_repeated_edges
 from srwgan.training.losses import (
     adversarial_loss,
     content_loss,
@@ -17,7 +18,6 @@ from srwgan.training.losses import (
     reconstruction_loss,
 )
 from srwgan.training.patch_transport import patch_features, transport_loss
-from srwgan.upscaling.fast_generator import with_repeated_edges
 
 TERMS = ("adversarial", "reconstruction", "content", "lattice", "transport")
 ADAPTIVE_BOUND, ADAPTIVE_RATE = 10.0, 1e-3  # largest change of a weight, and the sum of all changes in a step

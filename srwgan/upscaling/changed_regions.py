@@ -7,7 +7,7 @@ that a patch needs little more than its own result: on small frames the halo of 
 import numpy as np
 import tensorflow as tf
 
-from srwgan.upscaling.fast_generator import with_margin
+from srwgan.networks.edges import with_margin
 
 PATCH_OVERHEAD = 500  # what starting a patch costs, in low-resolution pixels
 SIZE_STEP = 4  # patches come in multiples of this size, so that convolutions are set up for few shapes

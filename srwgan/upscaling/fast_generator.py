@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from srwgan.networks.edges import crop, with_margin
 from srwgan.networks.generator import SCALES, Generator, with_precision
 from srwgan.networks.precision import choose_policy
 
@@ -264,11 +265,6 @@ class OpaqueNetwork:
         return channels * 4 * self.scale**2  # that many at the result's resolution: a cautious guess
 
 
-def crop(x, margin):
-    """x (B, H, W, C) without `margin` pixels on each side."""
-    return x[:, margin:-margin, margin:-margin] if margin else x
-
-
 def crop_rows(x, margin):
     """x (B, H, W, C) without `margin` rows at the top and at the bottom: of a single picture a view, not a copy."""
     batch, height, width, _ = tf.unstack(tf.shape(x))
@@ -278,38 +274,6 @@ def crop_rows(x, margin):
         return tf.reshape(rows, [1, height - 2 * margin, width, x.shape[-1]])
 
     return tf.cond(batch == 1, view, lambda: x[:, margin:-margin])
-
-
-def with_margin(x, margin, spoilt=0):
-    """x (B, H, W, C) with `margin` pixels more on each side, those at the edges replicated; a negative one crops.
-
-    Columns of which the outermost `spoilt` on each side are of no use lose these first.
-    """
-    if margin <= 0 and not spoilt:
-        return crop(x, -margin)
-    batch, height, width, channels = tf.unstack(tf.shape(x))
-    rows = tf.clip_by_value(tf.range(-margin, height + margin), 0, height - 1)
-    columns = tf.clip_by_value(tf.range(spoilt - margin, width - spoilt + margin), spoilt, width - spoilt - 1)
-    places = tf.reshape(rows[:, None] * width + columns, [-1])  # one pass over memory, where two axes would take two
-    pixels = tf.gather(tf.reshape(x, [batch, height * width, channels]), places, axis=1)
-    result = tf.reshape(pixels, [batch, tf.size(rows), tf.size(columns), channels])
-    return tf.ensure_shape(result, [None, None, None, x.shape[-1]])
-
-
-def with_repeated_edges(generator, pixels):
-    """The generator on low_res with its edges repeated by so many pixels, which its result loses again.
-
-    By its receptive field or more that is what an `Upscaler` gives; a generator by itself sees zeros beyond the edges.
-    """
-    if not pixels:
-        return generator
-
-    def run(low_res, training=False):
-        images, *strength = tf.nest.flatten(low_res)
-        inputs = tf.nest.pack_sequence_as(low_res, [with_margin(images, pixels), *strength])
-        return crop(generator(inputs, training=training), pixels * generator.scale)
-
-    return run
 
 
 def shuffle(x, factor):

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from srwgan.data.crops import CropStream, downscale, held_out_crops, to_pixels, upscale_bicubic
+from srwgan.data.crops import CropStream, downscale, held_out_crops, upscale_bicubic
+from srwgan.pixels import to_pixels
 
 TURNS = [lambda p, k=k, flip=flip: np.rot90(p[:, ::-1] if flip else p, k) for k in range(4) for flip in (False, True)]
 

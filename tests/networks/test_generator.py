@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from srwgan.networks.edges import with_repeated_edges
 from srwgan.networks.generator import SCALES, Generator, PixelShuffle, with_precision
-from srwgan.upscaling.fast_generator import shuffle, with_repeated_edges
+from srwgan.upscaling.fast_generator import shuffle
 from srwgan.upscaling.upscaler import Upscaler
 
 

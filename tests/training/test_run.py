@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.data.crops import CropStream, held_out_crops, to_pixels
+from srwgan.data.crops import CropStream, held_out_crops
 from srwgan.measuring.metrics import psnr
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
+from srwgan.pixels import to_pixels
 from srwgan.training.optimizers import build_optimizer
 from srwgan.training.run import Diverged, Run, Stopped
 from srwgan.training.step import Objective, Trainer

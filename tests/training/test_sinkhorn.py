@@ -5,6 +5,7 @@ import ot
 import pytest
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
+
 from utils.OptimalTransport import log_scalings, log_sinkhorn, sinkhorn_divergence
 
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from srwgan.commandline import OneLineParser, quiet_start, real, whole
-from testGenerator import MODEL, found
+from srwgan.networks.model_folder import MAIN, found
 from utils.app.jobs import Device, Sessions
 from utils.app.limits import Limits
 from utils.app.models import Models, find_generators
@@ -96,7 +96,7 @@ def stop(service, page):
 
 def default_models():
     """SRWGAN_Gen first, then other generators beside it."""
-    first = found(MODEL)
+    first = found(MAIN)
     beside = [path for path in sorted(first.absolute().parent.glob("*_Gen")) if path.name != first.name]
     return [first, *(path for path in beside if (path / "saved_model.pb").is_file())]
 

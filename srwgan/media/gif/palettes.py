@@ -10,8 +10,8 @@ import mmap
 import numpy as np
 from PIL import Image
 
-from srwgan.measuring.metrics import LUMA_SHARES
 from srwgan.media.gif.format import chosen
+from srwgan.pixels import LUMA_SHARES
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
 
