@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Try a generator: on the sample image and GIF below, or on files and folders named on the command line.
 
-    python3 testGenerator.py                                             the sample: edit the paths below
-    python3 testGenerator.py photo.jpg clip.gif folder/ --output out/    any images, GIFs, videos and folders
-    python3 testGenerator.py --help                                      all options
+python3 testGenerator.py                                             the sample: edit the paths below
+python3 testGenerator.py photo.jpg clip.gif folder/ --output out/    any images, GIFs, videos and folders
+python3 testGenerator.py --help                                      all options
 """
 
 import argparse

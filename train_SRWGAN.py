@@ -16,8 +16,19 @@ import warnings
 from srwgan.commandline import OneLineParser, quiet_start, real, whole
 
 FLAGS_FILE = "flags.json"
-MAY_CHANGE = ("resume", "run_dir", "cache", "cache_limit", "savemodel", "chkpt_path", "strategy", "steps_per_call",
-              "tensorboard", "jit", "download")  # on resuming: what does not change the result
+MAY_CHANGE = (
+    "resume",
+    "run_dir",
+    "cache",
+    "cache_limit",
+    "savemodel",
+    "chkpt_path",
+    "strategy",
+    "steps_per_call",
+    "tensorboard",
+    "jit",
+    "download",
+)  # on resuming: what does not change the result
 BUNDLED_PHOTOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Images", "train")
 log = logging.getLogger("srwgan")
 
@@ -73,8 +84,15 @@ def build(args, strategy, chief):
     run = build_run(args, trainer, stream, build_validation(args, held_out), folder, chief)
     if args.resume:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
-    log.info("Run folder: %s (%d photographs, %d batches of %d an epoch on %d replica(s), %s)", folder, len(photos),
-             run.steps, run.images_per_step(), run.replicas, generator.get_layer("first").dtype_policy.name)
+    log.info(
+        "Run folder: %s (%d photographs, %d batches of %d an epoch on %d replica(s), %s)",
+        folder,
+        len(photos),
+        run.steps,
+        run.images_per_step(),
+        run.replicas,
+        generator.get_layer("first").dtype_policy.name,
+    )
     return run
 
 
@@ -108,8 +126,10 @@ def lost_worker(args, error):
 
     folder = args.resume or args.run_dir
     checkpoint = tf.train.latest_checkpoint(os.path.join(folder, "checkpoints"))
-    failed(f"another worker is gone ({type(error).__name__}). Start all workers again"
-           + (f" with --resume {folder}, last checkpoint: {checkpoint}" if checkpoint else ", no checkpoint yet"))
+    failed(
+        f"another worker is gone ({type(error).__name__}). Start all workers again"
+        + (f" with --resume {folder}, last checkpoint: {checkpoint}" if checkpoint else ", no checkpoint yet")
+    )
     os._exit(1)  # the normal exit waits for the lost worker
 
 
@@ -130,23 +150,36 @@ def build_networks(args):
     keras.utils.set_random_seed(args.seed)
     policy = choose_policy(args.precision)
     if not args.init:
-        generator = Generator(args.filters, args.blocks, args.scale, args.activation, args.upsampling, args.attention,
-                              args.condition, dtype=policy)
+        generator = Generator(
+            args.filters,
+            args.blocks,
+            args.scale,
+            args.activation,
+            args.upsampling,
+            args.attention,
+            args.condition,
+            dtype=policy,
+        )
         return generator, Discriminator(args.dfilters, dtype=policy), with_precision(generator, policy)
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
     start = load_generator(folder)
     if not isinstance(start, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
     if start.scale != args.scale:
-        raise ValueError(f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. "
-                         "Expected the same.")
+        raise ValueError(
+            f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. Expected the same."
+        )
     if start.condition != args.condition:
-        raise ValueError(f"Received: --condition {args.condition} with --init {folder}, of condition "
-                         f"{start.condition}. Expected the same.")
+        raise ValueError(
+            f"Received: --condition {args.condition} with --init {folder}, of condition "
+            f"{start.condition}. Expected the same."
+        )
     for name in ("filters", "blocks", "activation", "upsampling", "attention"):
         if getattr(args, name) not in (parser_default(name), getattr(start, name)):
-            raise ValueError(f"Received: --{name} {getattr(args, name)} with --init {folder}, of {name} "
-                             f"{getattr(start, name)}. Expected the same, or none.")
+            raise ValueError(
+                f"Received: --{name} {getattr(args, name)} with --init {folder}, of {name} "
+                f"{getattr(start, name)}. Expected the same, or none."
+            )
     critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
     log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
     critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
@@ -162,8 +195,12 @@ def load_photos(args):
         log.info("Nothing at %s: training on the bundled photographs in %s", datapath, BUNDLED_PHOTOS)
         datapath = BUNDLED_PHOTOS
     paths = find_photos(datapath)
-    options = {"smallest": args.cropsz, "cache": args.cache or DEFAULT_CACHE,
-               "cache_limit": int(args.cache_limit * 2**30), "halve_below": args.halve_below}
+    options = {
+        "smallest": args.cropsz,
+        "cache": args.cache or DEFAULT_CACHE,
+        "cache_limit": int(args.cache_limit * 2**30),
+        "halve_below": args.halve_below,
+    }
     valid_paths = next((found for name in VALID_FOLDERS if (found := find_valid(datapath, name))), None)
     if not valid_paths:
         paths, valid_paths = split(paths, args.trainnum, args.validnum)
@@ -172,14 +209,21 @@ def load_photos(args):
     if not len(photos) or not len(held_out):  # a side without any usable one gets some of the other
         photos, held_out = shared(photos if len(photos) else held_out, args.trainnum, args.validnum)
     if not len(photos):
-        raise ValueError(f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "
-                         "or more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz.")
+        raise ValueError(
+            f"Received: datapath {datapath}, without a readable photograph of {args.cropsz}x{args.cropsz} "
+            "or more. Expected a folder of photographs, or --download div2k, or a smaller --cropsz."
+        )
     found = len(photos)
     if args.both_sizes:  # of those to train on: held-out photographs must not be there at another size
         photos = open_photos(photos.paths, number=found, both_sizes=True, **options)
     if found < args.trainnum:
-        log.warning("Warning: asked for %d photographs (--trainnum), training on the %d that %s has beside %d held out",
-                    args.trainnum, found, datapath, len(held_out))
+        log.warning(
+            "Warning: asked for %d photographs (--trainnum), training on the %d that %s has beside %d held out",
+            args.trainnum,
+            found,
+            datapath,
+            len(held_out),
+        )
     return photos, held_out
 
 
@@ -199,7 +243,7 @@ def split(paths, trainnum, validnum):
     """
     total = min(len(paths), trainnum + validnum)
     held = total - trainnum if total > trainnum else min(validnum, max(1, total // 10), total - 1)
-    return paths[:total - held] + paths[total:], paths[total - held:total] if held else paths[:total]
+    return paths[: total - held] + paths[total:], paths[total - held : total] if held else paths[:total]
 
 
 def shared(photos, trainnum, validnum):
@@ -210,8 +254,20 @@ def shared(photos, trainnum, validnum):
 def build_stream(args, photos):
     from srwgan.data.crops import CropStream
 
-    return CropStream(photos, args.cropsz, args.scale, args.batchsz, args.seed, args.crops_per_photo, args.sampling,
-                      args.dstep, args.interpolation, args.degradation, args.condition, args.grain)
+    return CropStream(
+        photos,
+        args.cropsz,
+        args.scale,
+        args.batchsz,
+        args.seed,
+        args.crops_per_photo,
+        args.sampling,
+        args.dstep,
+        args.interpolation,
+        args.degradation,
+        args.condition,
+        args.grain,
+    )
 
 
 def build_validation(args, held_out):
@@ -227,9 +283,19 @@ def build_trainer(args, generator, discriminator, average, stream):
     from srwgan.training.optimizers import build_optimizer
     from srwgan.training.step import Objective, Trainer
 
-    objective = Objective(args.gpweight, args.cweight, args.advweight, args.rweight, args.latweight,
-                          args.reconstruction, args.luma, args.content_norm, args.weighting, args.otweight,
-                          args.otspace or "discriminator")
+    objective = Objective(
+        args.gpweight,
+        args.cweight,
+        args.advweight,
+        args.rweight,
+        args.latweight,
+        args.reconstruction,
+        args.luma,
+        args.content_norm,
+        args.weighting,
+        args.otweight,
+        args.otspace or "discriminator",
+    )
     policy = generator.get_layer("first").dtype_policy.name
     hyperpixels = None
     if args.cweight and args.warmup_epochs < args.epochs:
@@ -239,12 +305,23 @@ def build_trainer(args, generator, discriminator, average, stream):
             hyperpixels.channel_weights = read_channel_weights(args.content_channels, hyperpixels)
     updates = stream.steps(tf.distribute.get_strategy().num_replicas_in_sync) * args.epochs
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
-    return Trainer(generator, discriminator, hyperpixels, objective,
-                   build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
-                   build_optimizer(args.dlr, total_steps=updates * args.dstep, kind=args.doptimizer, **rates),
-                   average, args.dstep, args.gstep, args.ema, args.clip,
-                   args.scale if args.shift is None else args.shift, args.repeat_edges, args.accumulate,
-                   policy == "mixed_float16")
+    return Trainer(
+        generator,
+        discriminator,
+        hyperpixels,
+        objective,
+        build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
+        build_optimizer(args.dlr, total_steps=updates * args.dstep, kind=args.doptimizer, **rates),
+        average,
+        args.dstep,
+        args.gstep,
+        args.ema,
+        args.clip,
+        args.scale if args.shift is None else args.shift,
+        args.repeat_edges,
+        args.accumulate,
+        policy == "mixed_float16",
+    )
 
 
 def build_run(args, trainer, stream, validation, folder, chief):
@@ -256,10 +333,21 @@ def build_run(args, trainer, stream, validation, folder, chief):
     visualizer = None
     if chief:
         low_res, high_res = tf.nest.map_structure(lambda x: x[:4], validation)
-        visualizer = EpochVisualizer(trainer.generate_average, trainer.discriminator, low_res, high_res,
-                                     os.path.join(folder, "samples"))
-    return Run(trainer, stream, validation, folder, args.epochs, visualizer, args.warmup_epochs, args.critic_warmup,
-               args.steps_per_call, args.tensorboard and chief)
+        visualizer = EpochVisualizer(
+            trainer.generate_average, trainer.discriminator, low_res, high_res, os.path.join(folder, "samples")
+        )
+    return Run(
+        trainer,
+        stream,
+        validation,
+        folder,
+        args.epochs,
+        visualizer,
+        args.warmup_epochs,
+        args.critic_warmup,
+        args.steps_per_call,
+        args.tensorboard and chief,
+    )
 
 
 def write_results(args, run):
@@ -270,31 +358,46 @@ def write_results(args, run):
     run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
     run.visualizer.save_gif("./generated_samples/generatedSuperRes.gif")
     run.write_pickle("./trainHistoryDict")
-    log.info("PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)", len(run.validation[1]), run.history["psnr"][-1],
-             run.psnr_bicubic)
+    log.info(
+        "PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)",
+        len(run.validation[1]),
+        run.history["psnr"][-1],
+        run.psnr_bicubic,
+    )
     if args.savemodel:
         save_networks(args, run)
-    log.info("Results: %s (history.json, curves.png, samples/, training.gif), ./trainHistoryDict, "
-             "./generated_samples/generatedSuperRes.gif", run.folder)
+    log.info(
+        "Results: %s (history.json, curves.png, samples/, training.gif), ./trainHistoryDict, "
+        "./generated_samples/generatedSuperRes.gif",
+        run.folder,
+    )
 
 
 def save_networks(args, run):
     from srwgan.networks.saving import export_discriminator, export_generator
 
-    facts = {"photographs": len(run.stream.photos), "batches": int(run.progress.numpy()),
-             "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
-             "PSNR-Y of held-out crops": f"{run.history['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
-             "flags": " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed_flags(args).items())}
-    for kind, export in (("Gen", lambda path: export_generator(run.trainer.average, path, facts)),
-                         ("Dis", lambda path: export_discriminator(run.trainer.discriminator, path))):
+    facts = {
+        "photographs": len(run.stream.photos),
+        "batches": int(run.progress.numpy()),
+        "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
+        "PSNR-Y of held-out crops": f"{run.history['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
+        "flags": " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed_flags(args).items()),
+    }
+    for kind, export in (
+        ("Gen", lambda path: export_generator(run.trainer.average, path, facts)),
+        ("Dis", lambda path: export_discriminator(run.trainer.discriminator, path)),
+    ):
         path = f"{args.chkpt_path}_{kind}"
         aside = export(path)
         log.info("Saved %s%s", path, f" (what stood there is now {aside})" if aside else "")
 
 
 def changed_flags(args):
-    return {name: value for name, value in vars(args).items()
-            if value != parser_default(name) and name not in (*MAY_CHANGE, "datapath", "init", "pretrained_weights")}
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if value != parser_default(name) and name not in (*MAY_CHANGE, "datapath", "init", "pretrained_weights")
+    }
 
 
 def run_folder(args, chief):
@@ -306,8 +409,10 @@ def run_folder(args, chief):
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"Received: --run-dir {folder}, which cannot be made ({error.strerror}). "
-                             "Expected a folder that can be written.") from error
+            raise ValueError(
+                f"Received: --run-dir {folder}, which cannot be made ({error.strerror}). "
+                "Expected a folder that can be written."
+            ) from error
         write_flags(args, folder)
     return folder
 
@@ -330,15 +435,18 @@ def flags_of_run(folder, parser, argv):
         with open(os.path.join(folder, FLAGS_FILE)) as file:
             saved = json.load(file)["flags"]
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run."
-                         ) from error
+        raise ValueError(
+            f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run."
+        ) from error
     parser.set_defaults(**saved)
     args = parser.parse_args(argv)
     for name, value in saved.items():
         if getattr(args, name) != value and name not in MAY_CHANGE:
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"Received: {flag} {getattr(args, name)} with --resume {folder}, which was started with "
-                             f"{flag} {value}. Expected the same.")
+            raise ValueError(
+                f"Received: {flag} {getattr(args, name)} with --resume {folder}, which was started with "
+                f"{flag} {value}. Expected the same."
+            )
     args.resume = folder
     return args
 
@@ -356,14 +464,19 @@ def check(args):
     if args.cropsz % args.scale:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")
     if args.warmup_epochs >= args.epochs and args.critic_warmup:
-        raise ValueError(f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
-                         f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}.")
+        raise ValueError(
+            f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
+            f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}."
+        )
     if args.both_sizes and not args.halve_below:
-        raise ValueError("Received: --both-sizes without --halve-below. Expected the megapixels below which "
-                         "photographs are there at half their size too.")
+        raise ValueError(
+            "Received: --both-sizes without --halve-below. Expected the megapixels below which "
+            "photographs are there at half their size too."
+        )
     if args.batchsz % args.accumulate:
-        raise ValueError(f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. "
-                         "Expected a multiple of it.")
+        raise ValueError(
+            f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. Expected a multiple of it."
+        )
     check_degradation(args.degradation, args.condition)
     if args.content_channels and args.content_norm != "unit":
         raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
@@ -372,13 +485,17 @@ def check(args):
     if args.otspace and not args.otweight:
         raise ValueError(f"Received: --otspace {args.otspace} with --otweight 0. Expected an --otweight above 0.")
     if args.otweight and args.otspace != "pixels" and not args.advweight:
-        raise ValueError("Received: --otweight with --advweight 0, which trains no discriminator. "
-                         "Expected --otspace pixels, or an --advweight above 0.")
+        raise ValueError(
+            "Received: --otweight with --advweight 0, which trains no discriminator. "
+            "Expected --otspace pixels, or an --advweight above 0."
+        )
     if args.otspace == "pixels" and args.cropsz < 16:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --otspace pixels. Expected 16 or more.")
     if args.weighting == "self-adaptive" and args.epochs <= args.warmup_epochs:
-        raise ValueError("Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
-                         "Expected more --epochs than --warmup-epochs.")
+        raise ValueError(
+            "Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
+            "Expected more --epochs than --warmup-epochs."
+        )
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
         raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
@@ -404,8 +521,11 @@ def boolean(text):
 
 
 def build_parser():
-    parser = OneLineParser(description="Train a super-resolution Wasserstein GAN with gradient penalty.",
-                           formatter_class=argparse.ArgumentDefaultsHelpFormatter, prog="train_SRWGAN.py")
+    parser = OneLineParser(
+        description="Train a super-resolution Wasserstein GAN with gradient penalty.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="train_SRWGAN.py",
+    )
     count, positive, weight = whole(1), real(0, above=True), real(0)
 
     group = parser.add_argument_group("data")
@@ -417,18 +537,37 @@ def build_parser():
     add("--cropsz", type=whole(16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=count, default=1, help="crops of each photograph in an epoch")
     add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
-    add("--halve-below", type=weight, default=0.0, metavar="MEGAPIXELS",
-        help="take smaller photographs at half their height and width, where their compression no longer shows")
+    add(
+        "--halve-below",
+        type=weight,
+        default=0.0,
+        metavar="MEGAPIXELS",
+        help="take smaller photographs at half their height and width, where their compression no longer shows",
+    )
     add("--both-sizes", action="store_true", help="with --halve-below: at their own size too, as further photographs")
-    add("--grain", type=weight, default=0.0, metavar="LEVELS",
+    add(
+        "--grain",
+        type=weight,
+        default=0.0,
+        metavar="LEVELS",
         help="half of the high-resolution crops get noise with a standard deviation up to this, of 255, so that grain "
-        "is learnt")
-    add("--repeat-edges", type=whole(0), default=0, metavar="PIXELS",
+        "is learnt",
+    )
+    add(
+        "--repeat-edges",
+        type=whole(0),
+        default=0,
+        metavar="PIXELS",
         help="low-resolution pixels by which edges of crops are repeated before the generator, as those of a picture "
-        "to upscale are by its receptive field; 0: it sees zeros there")
-    add("--degradation", choices=["bicubic", "gif", "real", "mixed"], default="bicubic",
+        "to upscale are by its receptive field; 0: it sees zeros there",
+    )
+    add(
+        "--degradation",
+        choices=["bicubic", "gif", "real", "mixed"],
+        default="bicubic",
         help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
-        "any of the three")
+        "any of the three",
+    )
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=positive, default=16.0, help="GB that the cache may take")
 
@@ -439,14 +578,26 @@ def build_parser():
     add("--blocks", type=count, default=8, help="residual blocks of the generator")
     add("--dfilters", type=whole(4), default=64, help="channels of the discriminator's first convolution")
     add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
-    add("--upsampling", choices=["pixelshuffle", "fourier", "resize-conv"], default="pixelshuffle",
-        help="how the generator enlarges its features")
+    add(
+        "--upsampling",
+        choices=["pixelshuffle", "fourier", "resize-conv"],
+        default="pixelshuffle",
+        help="how the generator enlarges its features",
+    )
     add("--attention", choices=["none", "channel", "window"], default="none", help="in the generator's blocks")
-    add("--condition", choices=["none", "noise"], default="none",
-        help="noise: the generator is told the strength of the degradation")
+    add(
+        "--condition",
+        choices=["none", "noise"],
+        default="none",
+        help="noise: the generator is told the strength of the degradation",
+    )
     add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
-    add("--pretrained", default="resnet50", metavar="NAME",
-        help="classifier of the content loss: resnet50, resnet101, vgg16, vgg19, or a .keras file")
+    add(
+        "--pretrained",
+        default="resnet50",
+        metavar="NAME",
+        help="classifier of the content loss: resnet50, resnet101, vgg16, vgg19, or a .keras file",
+    )
     add("--pretrained-weights", metavar="FILE", help="its weights without top layers, instead of a download")
     add("--hyperpixel-layers", metavar="L,L", help="its layers, positions in model.layers or names (default: its own)")
 
@@ -457,26 +608,61 @@ def build_parser():
     add("--advweight", type=weight, default=1.0, help="weight of the adversarial loss")
     add("--rweight", type=weight, default=1.0, help="weight of the reconstruction loss")
     add("--latweight", type=weight, default=0.0, help="weight of the lattice loss, against grids in the result")
-    add("--reconstruction", choices=["mse", "l1", "psnr"], default="mse",
-        help="form of the reconstruction loss: mean squared or absolute error of a crop, or the first one's logarithm")
-    add("--luma", type=real(0, 1), default=0.0, metavar="SHARE",
-        help="share of the reconstruction loss that is of the luma alone, 0 to 1")
-    add("--content-norm", choices=["energy", "unit"], default="energy",
-        help="feature maps divided by their mean square, or pixels' feature vectors of unit length")
-    add("--content-channels", metavar="FILE",
-        help="with --content-norm unit: .npz of a weight per channel for each hyperpixel layer, such as LPIPS's")
-    add("--weighting", choices=["fixed", "gradient", "self-adaptive"], default="fixed",
+    add(
+        "--reconstruction",
+        choices=["mse", "l1", "psnr"],
+        default="mse",
+        help="form of the reconstruction loss: mean squared or absolute error of a crop, or the first one's logarithm",
+    )
+    add(
+        "--luma",
+        type=real(0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="share of the reconstruction loss that is of the luma alone, 0 to 1",
+    )
+    add(
+        "--content-norm",
+        choices=["energy", "unit"],
+        default="energy",
+        help="feature maps divided by their mean square, or pixels' feature vectors of unit length",
+    )
+    add(
+        "--content-channels",
+        metavar="FILE",
+        help="with --content-norm unit: .npz of a weight per channel for each hyperpixel layer, such as LPIPS's",
+    )
+    add(
+        "--weighting",
+        choices=["fixed", "gradient", "self-adaptive"],
+        default="fixed",
         help="weights as they are, on gradients divided by a running mean of their norm, or each times a factor of 0.1 "
-        "to 10 that is trained against the networks")
-    add("--otweight", type=real(0), default=0.0,
-        help="weight of an optimal transport between generated and real patches of a replica's batch")
-    add("--otspace", choices=["discriminator", "pixels"],
-        help="what the patches are compared by (default: discriminator)")
-    add("--shift", type=whole(0), metavar="PIXELS",
+        "to 10 that is trained against the networks",
+    )
+    add(
+        "--otweight",
+        type=real(0),
+        default=0.0,
+        help="weight of an optimal transport between generated and real patches of a replica's batch",
+    )
+    add(
+        "--otspace",
+        choices=["discriminator", "pixels"],
+        help="what the patches are compared by (default: discriminator)",
+    )
+    add(
+        "--shift",
+        type=whole(0),
+        metavar="PIXELS",
         help="discriminator and hyperpixels see the images from a changing offset below this, against grids in the "
-        "result; 0: none (default: the scale)")
-    add("--interpolation", choices=["gaussian", "uniform"], default="gaussian",
-        help="penalty at real + e (fake - real), e from N(0, 1) or U(0, 1)")
+        "result; 0: none (default: the scale)",
+    )
+    add(
+        "--interpolation",
+        choices=["gaussian", "uniform"],
+        default="gaussian",
+        help="penalty at real + e (fake - real), e from N(0, 1) or U(0, 1)",
+    )
 
     group = parser.add_argument_group("schedule")
     add = group.add_argument
@@ -486,8 +672,12 @@ def build_parser():
     add("--gstep", type=count, default=1, help="generator steps for each batch")
     add("--warmup-epochs", type=whole(0), default=0, help="first epochs, on the reconstruction loss alone")
     add("--critic-warmup", type=whole(0), default=0, help="steps after those on the discriminator alone")
-    add("--goptimizer", choices=["adam", "muon"], default="adam",
-        help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps")
+    add(
+        "--goptimizer",
+        choices=["adam", "muon"],
+        default="adam",
+        help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps",
+    )
     add("--doptimizer", choices=["adam", "muon"], default="adam", help="the discriminator's")
     add("--glr", type=positive, default=2e-4, help="the generator's learning rate")
     add("--dlr", type=positive, default=2e-4, help="the discriminator's learning rate")
@@ -501,10 +691,18 @@ def build_parser():
 
     group = parser.add_argument_group("machine")
     add = group.add_argument
-    add("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], default="auto",
-        help="of the convolutions; auto: bfloat16 where the machine is fast at it")
-    add("--strategy", choices=["auto", "one", "mirrored", "multiworker"], default="auto",
-        help="one device, all of this machine, or many machines (TF_CONFIG or SLURM); --batchsz is for each replica")
+    add(
+        "--precision",
+        choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"],
+        default="auto",
+        help="of the convolutions; auto: bfloat16 where the machine is fast at it",
+    )
+    add(
+        "--strategy",
+        choices=["auto", "one", "mirrored", "multiworker"],
+        default="auto",
+        help="one device, all of this machine, or many machines (TF_CONFIG or SLURM); --batchsz is for each replica",
+    )
     add("--accumulate", type=count, default=1, help="parts that a batch is computed in, against lack of memory")
     add("--steps-per-call", type=count, default=1, help="batches in one call of the compiled step")
     add("--jit", action="store_true", help="compile with XLA")

@@ -1,6 +1,6 @@
 """Rebuild sample.png, sample_HR.png and sample.gif from the photographs in originals/.
 
-    python3 Images/make_samples.py [--output FOLDER]
+python3 Images/make_samples.py [--output FOLDER]
 """
 
 import argparse
@@ -50,9 +50,7 @@ def make_gif(folder):
     with Image.open(HERE / "originals" / "kitten.jpg") as photo:
         photo = photo.convert("RGB")
     angles = [math.radians(TILT_DEGREES) * math.sin(2 * math.pi * i / GIF_FRAMES) for i in range(GIF_FRAMES)]
-    frames = [
-        tilt_head(photo, angle).resize(GIF_SIZE, Image.Resampling.BICUBIC, box=KITTEN_CROP) for angle in angles
-    ]
+    frames = [tilt_head(photo, angle).resize(GIF_SIZE, Image.Resampling.BICUBIC, box=KITTEN_CROP) for angle in angles]
     # One palette for all frames and no dithering: a still background stays the same from frame to frame.
     palette = _strip(frames).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=3)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

@@ -33,8 +33,21 @@ class CropStream:
         ValueError: unknown names, or a condition without a degradation.
     """
 
-    def __init__(self, photos, crop=256, scale=4, batch_size=4, seed=0, crops_per_photo=1, sampling="each",
-                 draws=1, interpolation="gaussian", degradation="bicubic", condition="none", grain=0.0):
+    def __init__(
+        self,
+        photos,
+        crop=256,
+        scale=4,
+        batch_size=4,
+        seed=0,
+        crops_per_photo=1,
+        sampling="each",
+        draws=1,
+        interpolation="gaussian",
+        degradation="bicubic",
+        condition="none",
+        grain=0.0,
+    ):
         check_degradation(degradation, condition)
         self.photos, self.crop, self.scale, self.batch_size, self.seed = photos, crop, scale, batch_size, seed
         self.crops_per_photo, self.sampling = crops_per_photo, sampling
@@ -90,11 +103,16 @@ class CropStream:
         if self.degradation == "bicubic":
             crop = tf.numpy_function(self.cut, [photo, place, turn, epoch, sample], tf.uint8)
             return tf.ensure_shape(crop, (self.crop, self.crop, 3)), e
-        crop, low_res, strength = tf.numpy_function(self.cut_degraded, [photo, place, turn, epoch, sample],
-                                                    [tf.uint8, tf.uint8, tf.float32])
+        crop, low_res, strength = tf.numpy_function(
+            self.cut_degraded, [photo, place, turn, epoch, sample], [tf.uint8, tf.uint8, tf.float32]
+        )
         small = self.crop // self.scale
-        return (tf.ensure_shape(crop, (self.crop, self.crop, 3)), e, tf.ensure_shape(low_res, (small, small, 3)),
-                tf.ensure_shape(strength, ()))
+        return (
+            tf.ensure_shape(crop, (self.crop, self.crop, 3)),
+            e,
+            tf.ensure_shape(low_res, (small, small, 3)),
+            tf.ensure_shape(strength, ()),
+        )
 
     def cut_degraded(self, photo, place, turn, epoch, sample):
         crop = self.cut(photo, place, turn, epoch, sample)
@@ -128,8 +146,9 @@ def held_out_crops(photos, crop, scale, number, degradation="bicubic", condition
     if degradation == "bicubic":
         return to_range(downscale(tf.constant(crops), scale)), to_range(tf.constant(crops))
     randoms = [np.random.default_rng([i, 0, 0, VALIDATION]) for i in range(number)]
-    low_res, strength = zip(*[degrade(degradation, crops[i], photos[i], scale, randoms[i]) for i in range(number)],
-                            strict=True)
+    low_res, strength = zip(
+        *[degrade(degradation, crops[i], photos[i], scale, randoms[i]) for i in range(number)], strict=True
+    )
     low_res, strength = to_range(tf.constant(np.stack(low_res))), tf.constant(strength, tf.float32)
     return low_res if condition == "none" else (low_res, strength), to_range(tf.constant(crops))
 

@@ -31,8 +31,10 @@ def check_degradation(degradation, condition="none"):
         if value not in accepted:
             raise ValueError(f"Received: --{name} {value}. Expected one of {', '.join(accepted)}.")
     if condition == "noise" and degradation == "bicubic":
-        raise ValueError("Received: --condition noise with --degradation bicubic, whose strength is always 0. "
-                         "Expected --degradation gif, real or mixed.")
+        raise ValueError(
+            "Received: --condition noise with --degradation bicubic, whose strength is always 0. "
+            "Expected --degradation gif, real or mixed."
+        )
 
 
 def degrade(degradation, crop, photo, scale, random):
@@ -102,19 +104,35 @@ def real(crop, photo, scale, random):
     """
     size = crop.shape[0] // scale
     blur1, resize1, noise1, jpeg1, blur2, resize2, noise2, jpeg2, ringing = amounts = draw_amounts(9, random)
-    pixels = in_random_order(crop, random, [
-        partial(blur, amount=blur1, widest=0.75, size=size),
-        partial(resize, amount=resize1, start=scale * size, least=0.6 * size, most=1.5 * scale * size,
-                shares=(0.2, 0.7, 0.1)),
-        partial(add_noise, amount=noise1, deviation=30),
-        partial(compress, amount=jpeg1)])
-    pixels = in_random_order(pixels, random, [
-        partial(blur, amount=blur2, widest=0.4, size=size),
-        partial(resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)),
-        partial(add_noise, amount=noise2, deviation=25)])
-    pixels = in_random_order(pixels, random, [
-        partial(finish, amount=ringing, size=size),
-        partial(compress, amount=jpeg2)])
+    pixels = in_random_order(
+        crop,
+        random,
+        [
+            partial(blur, amount=blur1, widest=0.75, size=size),
+            partial(
+                resize,
+                amount=resize1,
+                start=scale * size,
+                least=0.6 * size,
+                most=1.5 * scale * size,
+                shares=(0.2, 0.7, 0.1),
+            ),
+            partial(add_noise, amount=noise1, deviation=30),
+            partial(compress, amount=jpeg1),
+        ],
+    )
+    pixels = in_random_order(
+        pixels,
+        random,
+        [
+            partial(blur, amount=blur2, widest=0.4, size=size),
+            partial(resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)),
+            partial(add_noise, amount=noise2, deviation=25),
+        ],
+    )
+    pixels = in_random_order(
+        pixels, random, [partial(finish, amount=ringing, size=size), partial(compress, amount=jpeg2)]
+    )
     return pixels, float(amounts.max())
 
 
@@ -177,8 +195,9 @@ def bessel_j1(x):
 def convolve(pixels, kernel):
     """The picture, mirrored at its borders, under an odd kernel (K, K)."""
     radius = len(kernel) // 2
-    channels = np.pad(pixels.transpose(2, 0, 1).astype(np.float32), ((0, 0), (radius, radius), (radius, radius)),
-                      "symmetric")
+    channels = np.pad(
+        pixels.transpose(2, 0, 1).astype(np.float32), ((0, 0), (radius, radius), (radius, radius)), "symmetric"
+    )
     shape = channels.shape[1:]
     spectrum = np.fft.rfft2(channels) * np.fft.rfft2(kernel.astype(np.float32), shape)
     return to_levels(np.fft.irfft2(spectrum, shape)[:, 2 * radius :, 2 * radius :].transpose(1, 2, 0))

@@ -28,8 +28,9 @@ def download_div2k(datapath, url=URL, md5=MD5):
     if not os.access(datapath, os.W_OK):  # where get_file would quietly choose another place
         raise PermissionError(f"{datapath}: cannot be written.")
     try:
-        archive = keras.utils.get_file(f"{NAME}.zip", url, cache_dir=datapath, cache_subdir="", file_hash=md5,
-                                       hash_algorithm="md5")
+        archive = keras.utils.get_file(
+            f"{NAME}.zip", url, cache_dir=datapath, cache_subdir="", file_hash=md5, hash_algorithm="md5"
+        )
     except Exception as error:  # keras raises plain Exception for a failed download, ValueError for a wrong hash
         raise ValueError(f"DIV2K could not be downloaded from {url}: {' '.join(str(error).split())[:200]}") from error
     unpack(str(archive), folder)

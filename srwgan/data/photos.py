@@ -73,8 +73,9 @@ def find_photos(folder, subfolders=TRAIN_FOLDERS):
     return paths
 
 
-def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30, halve_below=0.0,
-                both_sizes=False):
+def open_photos(
+    paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2**30, halve_below=0.0, both_sizes=False
+):
     """The first `number` readable photographs of at least `smallest` pixels a side, through the cache.
 
     Unreadable and too small ones are named in a warning and passed over.
@@ -94,8 +95,12 @@ def open_photos(paths, smallest, number, cache=DEFAULT_CACHE, cache_limit=16 * 2
         index = write_cache(photos, number, cache, cache_limit, pixels_file, index_file)
     for message in index["passed_over"]:
         log.warning("Warning: %s", message)
-    log.info("Cache of decoded photographs: %s (%.0f MB; at most %.1f GB by --cache-limit)",
-             pixels_file, index["bytes"] / 1e6, cache_limit / 2**30)
+    log.info(
+        "Cache of decoded photographs: %s (%.0f MB; at most %.1f GB by --cache-limit)",
+        pixels_file,
+        index["bytes"] / 1e6,
+        cache_limit / 2**30,
+    )
     os.utime(pixels_file)  # the cache used longest ago is the first to go
     pixels = np.memmap(pixels_file, np.uint8, "r") if index["bytes"] else np.zeros(0, np.uint8)
     shapes = [tuple(shape) for shape in index["shapes"]]
@@ -168,8 +173,10 @@ def write_pixels(photos, number, limit, file):
             file.write(photo.tobytes())
     left_out = index["offsets"].count(None)
     if left_out:
-        index["passed_over"].append(f"{left_out} photographs do not fit the cache's {limit / 2**30:.1f} GB and are "
-                                    "decoded for every crop: see --cache and --cache-limit.")
+        index["passed_over"].append(
+            f"{left_out} photographs do not fit the cache's {limit / 2**30:.1f} GB and are "
+            "decoded for every crop: see --cache and --cache-limit."
+        )
     index["bytes"] = file.tell()
     return index
 

@@ -44,8 +44,18 @@ class Generator(keras.Model):
         alignment: tile origins and sizes have to be multiples of this many low-resolution pixels.
     """
 
-    def __init__(self, filters=64, blocks=8, scale=4, activation="leaky_relu", upsampling="pixelshuffle",
-                 attention="none", condition="none", dtype=None, **kwargs):
+    def __init__(
+        self,
+        filters=64,
+        blocks=8,
+        scale=4,
+        activation="leaky_relu",
+        upsampling="pixelshuffle",
+        attention="none",
+        condition="none",
+        dtype=None,
+        **kwargs,
+    ):
         check_generator_arguments(filters, blocks, scale, activation, upsampling, attention, condition)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         low_res = keras.Input((None, None, 3), dtype="float32", name="low_res")

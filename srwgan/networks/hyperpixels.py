@@ -71,11 +71,15 @@ def read_channel_weights(path, hyperpixels):
         with np.load(path) as stored:
             weights = [stored[name].astype(np.float32).reshape(-1) for name in sorted(stored.files)]
     except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"Received: {path}, not a readable .npz file. Expected one with an array of channel weights "
-                         "for each hyperpixel layer.") from error
+        raise ValueError(
+            f"Received: {path}, not a readable .npz file. Expected one with an array of channel weights "
+            "for each hyperpixel layer."
+        ) from error
     if [len(each) for each in weights] != channels:
-        raise ValueError(f"Received: {path}, with arrays of {[len(each) for each in weights]} channels. "
-                         f"Expected {channels}, those of the hyperpixel layers.")
+        raise ValueError(
+            f"Received: {path}, with arrays of {[len(each) for each in weights]} channels. "
+            f"Expected {channels}, those of the hyperpixel layers."
+        )
     return weights
 
 

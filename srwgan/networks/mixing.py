@@ -40,16 +40,19 @@ def weighted_mean(generators, shares):
         ValueError: generators of different architecture, or shares that are not one for each, or below 0, or all 0.
     """
     if len(shares) != len(generators) or min(shares) < 0 or sum(shares) <= 0:
-        raise ValueError(f"Received: shares {shares} for {len(generators)} generators. Expected one for each, 0 or "
-                         "more, not all of them 0.")
+        raise ValueError(
+            f"Received: shares {shares} for {len(generators)} generators. Expected one for each, 0 or "
+            "more, not all of them 0."
+        )
     first, *others = [architecture(generator) for generator in generators]
     for other in others:
         if other != first:
             raise ValueError(f"Received: generators of {first} and {other}. Expected the same architecture.")
     mean = type(generators[0])(**generators[0].get_config(), dtype="float32")
     weights = zip(*(generator.get_weights() for generator in generators), strict=True)
-    mean.set_weights([sum(share * value for share, value in zip(shares, values, strict=True)) / sum(shares)
-                      for values in weights])
+    mean.set_weights(
+        [sum(share * value for share, value in zip(shares, values, strict=True)) / sum(shares) for values in weights]
+    )
     return mean
 
 

@@ -21,8 +21,10 @@ def has_faithful_end(folder):
 def faithful_end(folder):
     """The folder of a generator's faithful end. Raises FileNotFoundError."""
     if not has_faithful_end(folder):
-        raise FileNotFoundError(f"Received: a fidelity above 0 for {folder}, without faithful/{GENERATOR_FILE}. "
-                                "Expected fidelity 0, or a folder with both ends.")
+        raise FileNotFoundError(
+            f"Received: a fidelity above 0 for {folder}, without faithful/{GENERATOR_FILE}. "
+            "Expected fidelity 0, or a folder with both ends."
+        )
     return os.path.join(folder, FAITHFUL)
 
 
@@ -42,8 +44,10 @@ def named_model(name, main):
         return name
     path = robust_of(main)
     if path is None:
-        raise FileNotFoundError(f"Received: model {ROBUST}, and {os.path.join(main, ROBUST)} has no generator. "
-                                f"Expected a folder with one, e.g. {main}.")
+        raise FileNotFoundError(
+            f"Received: model {ROBUST}, and {os.path.join(main, ROBUST)} has no generator. "
+            f"Expected a folder with one, e.g. {main}."
+        )
     return path
 
 

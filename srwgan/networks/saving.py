@@ -113,8 +113,10 @@ class ForeignGenerator:
             raise ValueError(message) from error
         scale = shape[1] // height if len(shape) == 4 else 0
         if not scale or shape != [1, scale * height, scale * width, 3]:
-            raise ValueError(f"Received: {path}, a SavedModel that makes {shape} of [1, {height}, {width}, 3]. "
-                             "Expected images at a whole multiple of their size.")
+            raise ValueError(
+                f"Received: {path}, a SavedModel that makes {shape} of [1, {height}, {width}, 3]. "
+                "Expected images at a whole multiple of their size."
+            )
         return scale
 
     def __call__(self, images, training=False):
@@ -182,8 +184,11 @@ def write_text(path, text):
 
 def model_card(config):
     rows = "".join(f"| {name} | {value} |\n" for name, value in config["training"].items())
-    told = "" if config.get("condition", "none") == "none" else (
-        " It is told the strength of their degradation too, (B,) in [0, 1]: `model.serve(images, strength)`.")
+    told = (
+        ""
+        if config.get("condition", "none") == "none"
+        else (" It is told the strength of their degradation too, (B,) in [0, 1]: `model.serve(images, strength)`.")
+    )
     trained = f"## Training\n| | |\n|---|---|\n{rows}" if rows else "Not said how it was trained.\n"
     return f"""# Super-resolution generator, x{config["scale"]}
 

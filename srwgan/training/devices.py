@@ -33,15 +33,21 @@ def build_strategy(name="auto"):
     if name == "multiworker":
         return multi_worker(cluster)
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(
-            "GPU" if tf.config.list_physical_devices("GPU") else "CPU")])
+        return tf.distribute.MirroredStrategy(
+            [
+                device.name
+                for device in tf.config.list_logical_devices("GPU" if tf.config.list_physical_devices("GPU") else "CPU")
+            ]
+        )
     return tf.distribute.get_strategy()
 
 
 def multi_worker(cluster):
     if not cluster:
-        raise ValueError("Received: strategy=multiworker without a cluster. "
-                         "Expected TF_CONFIG, or a job step of SLURM (srun) with 2 tasks or more.")
+        raise ValueError(
+            "Received: strategy=multiworker without a cluster. "
+            "Expected TF_CONFIG, or a job step of SLURM (srun) with 2 tasks or more."
+        )
     os.environ["TF_CONFIG"] = json.dumps(cluster)
     patience = threading.Timer(PATIENCE, give_up, [cluster])
     patience.daemon = True
@@ -54,8 +60,11 @@ def multi_worker(cluster):
 def give_up(cluster):
     """TensorFlow itself waits an hour, deaf to signals."""
     workers = cluster["cluster"]["worker"]
-    print(f"Some of the {len(workers)} workers did not start within {PATIENCE // 60} minutes: "
-          f"{', '.join(workers)}", file=sys.stderr, flush=True)
+    print(
+        f"Some of the {len(workers)} workers did not start within {PATIENCE // 60} minutes: {', '.join(workers)}",
+        file=sys.stderr,
+        flush=True,
+    )
     os._exit(1)
 
 
@@ -118,8 +127,9 @@ def slurm_cluster(environment, tasks):
     TensorFlow's own resolver needs nvidia-smi on the node and sorts node10 before node2.
     """
     hosts = expand_node_list(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
-    counts = expand_task_counts(environment.get("SLURM_STEP_TASKS_PER_NODE")
-                                or environment.get("SLURM_TASKS_PER_NODE", "1"))
+    counts = expand_task_counts(
+        environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_TASKS_PER_NODE", "1")
+    )
     base = int(environment.get("SRWGAN_PORT") or 20000 + int(environment.get("SLURM_JOB_ID") or 0) % 20000)
     if len(hosts) != len(counts) or sum(counts) != tasks:
         raise ValueError(f"Received: {tasks} SLURM tasks, {counts} on the nodes {hosts}. Expected the same number.")

@@ -80,8 +80,10 @@ def content_loss(real_maps, fake_maps, norm="energy", channel_weights=None):
             LPIPS's linear layers do; None for 1.
     """
     weights = channel_weights or [None] * len(real_maps)
-    layers = [content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"), w)
-              for r, f, w in zip(real_maps, fake_maps, weights, strict=True)]
+    layers = [
+        content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"), w)
+        for r, f, w in zip(real_maps, fake_maps, weights, strict=True)
+    ]
     return tf.add_n(layers) / len(layers)
 
 

@@ -68,13 +68,18 @@ def orthogonalised(matrix, iterations=5):
 OPTIMIZERS = {"adam": GuardedAdam, "muon": GuardedMuon}
 
 
-def build_optimizer(learning_rate, schedule="constant", total_steps=1, warmup_steps=0, beta_1=0.5, beta_2=0.9,
-                    kind="adam"):
+def build_optimizer(
+    learning_rate, schedule="constant", total_steps=1, warmup_steps=0, beta_1=0.5, beta_2=0.9, kind="adam"
+):
     """Its rate rises linearly over `warmup_steps`, then stays ("constant") or falls to 1/100 ("cosine")."""
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
-            learning_rate / 100 if warmup_steps else learning_rate, max(total_steps - warmup_steps, 1), alpha=0.01,
-            warmup_target=learning_rate if warmup_steps else None, warmup_steps=warmup_steps)
+            learning_rate / 100 if warmup_steps else learning_rate,
+            max(total_steps - warmup_steps, 1),
+            alpha=0.01,
+            warmup_target=learning_rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        )
     elif warmup_steps:
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate / 100, warmup_steps, learning_rate)
     else:

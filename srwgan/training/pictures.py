@@ -37,8 +37,11 @@ class EpochVisualizer(keras.callbacks.Callback):
         low_res = images_of(self.low_res)
         scale = self.high_res.shape[1] // low_res.shape[1]
         super_res = np.clip(self.generator(self.low_res, training=False), -1, 1)
-        rows = {"low resolution (bicubic)": upscale_bicubic(low_res, scale), "super resolution": super_res,
-                "high resolution": self.high_res}
+        rows = {
+            "low resolution (bicubic)": upscale_bicubic(low_res, scale),
+            "super resolution": super_res,
+            "high resolution": self.high_res,
+        }
         figure = draw_rows(rows, self.scores(super_res), f"epoch {epoch + 1}")
         figure.savefig(path, dpi=80)
         plt.close(figure)
@@ -67,8 +70,9 @@ class EpochVisualizer(keras.callbacks.Callback):
 def draw_rows(rows, scores, title):
     """A figure with a row of pictures in [-1, 1] for each name, scores of the critic under them."""
     columns = len(next(iter(rows.values())))
-    figure, axes = plt.subplots(len(rows), columns, figsize=(2.2 * columns, 2.4 * len(rows) + 0.4), squeeze=False,
-                                layout="constrained")
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(2.2 * columns, 2.4 * len(rows) + 0.4), squeeze=False, layout="constrained"
+    )
     for row, (name, images) in zip(axes, rows.items(), strict=True):
         for i, axis in enumerate(row):
             axis.imshow((np.asarray(images[i]) + 1) / 2, interpolation="nearest")
@@ -95,17 +99,20 @@ def show_inline(path):
 
 def draw_history(history, path):
     """Curves of a training history, a dict of lists with a value for each epoch, saved as a PNG."""
-    panels = {"discriminator": ("d_loss", "wasserstein", "gradient_penalty"), "generator": ("g_loss", "g_loss_total"),
-              "other losses": ("reconstruction_loss", "content_loss", "transport"),
-              "PSNR of held-out crops (dB)": ("psnr", "psnr_bicubic"),
-              "gradient norms": ("critic_norm", "adversarial_norm", "reconstruction_norm", "content_norm"),
-              "images per second": ("images_per_second",)}
+    panels = {
+        "discriminator": ("d_loss", "wasserstein", "gradient_penalty"),
+        "generator": ("g_loss", "g_loss_total"),
+        "other losses": ("reconstruction_loss", "content_loss", "transport"),
+        "PSNR of held-out crops (dB)": ("psnr", "psnr_bicubic"),
+        "gradient norms": ("critic_norm", "adversarial_norm", "reconstruction_norm", "content_norm"),
+        "images per second": ("images_per_second",),
+    }
     adaptive = tuple(name for name in history if name.startswith("adaptive_"))
     if adaptive:
         panels["self-adaptive weights"] = adaptive
     columns = -(-len(panels) // 2)
     figure, axes = plt.subplots(2, columns, figsize=(4.3 * columns, 6.5), layout="constrained")
-    for axis in axes.flat[len(panels):]:
+    for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
         for name in names:

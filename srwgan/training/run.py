@@ -27,16 +27,34 @@ from srwgan.whole_files import written_whole
 log = logging.getLogger("srwgan")
 
 # Names in the history that users' notebooks read (one misspelled since the first version, kept beside the right one).
-HISTORY_NAMES = {"adversarial": ("g_loss",), "reconstruction": ("reconstruction_loss",),
-                 "content": ("content_loss",), "lattice": ("lattice_loss",),
-                 "gradient_penalty": ("gradient_penalty", "gradient_penaty")}
-BAR_NAMES = {"reconstruction": "rec", "content": "content", "adversarial": "adv", "d_loss": "D", "wasserstein": "W",
-             "gradient_penalty": "GP", "critic_norm": "|dD|", "adversarial_norm": "|adv|",
-             "reconstruction_norm": "|rec|", "content_norm": "|con|", "bad_steps": "bad"}
+HISTORY_NAMES = {
+    "adversarial": ("g_loss",),
+    "reconstruction": ("reconstruction_loss",),
+    "content": ("content_loss",),
+    "lattice": ("lattice_loss",),
+    "gradient_penalty": ("gradient_penalty", "gradient_penaty"),
+}
+BAR_NAMES = {
+    "reconstruction": "rec",
+    "content": "content",
+    "adversarial": "adv",
+    "d_loss": "D",
+    "wasserstein": "W",
+    "gradient_penalty": "GP",
+    "critic_norm": "|dD|",
+    "adversarial_norm": "|adv|",
+    "reconstruction_norm": "|rec|",
+    "content_norm": "|con|",
+    "bad_steps": "bad",
+}
 MOST_BAD_STEPS = 10
 HISTORY_FILE = "history.json"
 PARTS = WAITING, STEPS, COMPILING, EPOCH_ENDS = (
-    "waiting for data", "steps", "first steps, compiled", "validation, pictures and checkpoints")
+    "waiting for data",
+    "steps",
+    "first steps, compiled",
+    "validation, pictures and checkpoints",
+)
 
 
 class Stopped(Exception):
@@ -67,8 +85,19 @@ class Run:
         tensorboard: whether scalars and pictures are written for TensorBoard too.
     """
 
-    def __init__(self, trainer, stream, validation, folder, epochs, visualizer=None, warmup_epochs=0, critic_warmup=0,
-                 steps_per_call=1, tensorboard=False):
+    def __init__(
+        self,
+        trainer,
+        stream,
+        validation,
+        folder,
+        epochs,
+        visualizer=None,
+        warmup_epochs=0,
+        critic_warmup=0,
+        steps_per_call=1,
+        tensorboard=False,
+    ):
         self.trainer, self.stream, self.validation = trainer, stream, validation
         self.folder, self.epochs, self.visualizer = folder, epochs, visualizer
         self.warmup_epochs, self.critic_warmup, self.steps_per_call = warmup_epochs, critic_warmup, steps_per_call
@@ -109,15 +138,19 @@ class Run:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        log.info("Time: %s. `python3 -m utils.benchmark --train` tells what a step is made of.",
-                 ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.most_common()))
+        log.info(
+            "Time: %s. `python3 -m utils.benchmark --train` tells what a step is made of.",
+            ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.most_common()),
+        )
         return self.history
 
     def check_common_start(self):
         mine = int(self.progress.numpy())
         if sum_over_workers(self.strategy, mine) != mine * self.workers:
-            raise ValueError(f"Received: {mine} batches done at this worker, another number at others. "
-                             f"Expected all workers to share the run folder {self.folder}.")
+            raise ValueError(
+                f"Received: {mine} batches done at this worker, another number at others. "
+                f"Expected all workers to share the run folder {self.folder}."
+            )
 
     def ask_to_stop(self, number, frame):
         self.stop_signal = number
@@ -132,8 +165,14 @@ class Run:
         return "warmup" if step < 0 else "critic" if step < self.critic_warmup else "full"
 
     def train_epoch(self, epoch, first_step):
-        bar = tqdm(total=self.steps, initial=first_step, desc=f"Epoch {epoch + 1}/{self.epochs}", unit="batch",
-                   disable=None if self.chief else True, dynamic_ncols=True)
+        bar = tqdm(
+            total=self.steps,
+            initial=first_step,
+            desc=f"Epoch {epoch + 1}/{self.epochs}",
+            unit="batch",
+            disable=None if self.chief else True,
+            dynamic_ncols=True,
+        )
         clock, step = Clock(), first_step
         with clock.measuring(WAITING):
             batches = iter(self.batches(epoch, first_step))
@@ -182,7 +221,8 @@ class Run:
         if self.replicas == 1:
             return self.stream.epoch(epoch, first_step)
         return self.strategy.distribute_datasets_from_function(
-            lambda context: self.stream.epoch(epoch, first_step, worker, workers, replicas))
+            lambda context: self.stream.epoch(epoch, first_step, worker, workers, replicas)
+        )
 
     def images_per_step(self):
         return self.stream.batch_size * self.replicas
@@ -202,8 +242,10 @@ class Run:
 
     def check_divergence(self, metrics):
         if metrics["bad_in_a_row"] >= MOST_BAD_STEPS:
-            raise Diverged(f"{MOST_BAD_STEPS} steps in a row had a gradient that is not finite. "
-                           f"Last good checkpoint: {self.latest_checkpoint() or 'none yet'}.")
+            raise Diverged(
+                f"{MOST_BAD_STEPS} steps in a row had a gradient that is not finite. "
+                f"Last good checkpoint: {self.latest_checkpoint() or 'none yet'}."
+            )
 
     def end_epoch(self, epoch):
         """Validate, write history, picture and checkpoint."""
@@ -223,8 +265,15 @@ class Run:
             self.save(best)
         self.seconds.update(clock.seconds)
         waiting = f", {means['waiting_share']:.1%} of the time waiting for data" if "waiting_share" in means else ""
-        log.info("Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s", epoch + 1,
-                 self.epochs, means["psnr"], self.psnr_bicubic, means["images_per_second"], waiting)
+        log.info(
+            "Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s",
+            epoch + 1,
+            self.epochs,
+            means["psnr"],
+            self.psnr_bicubic,
+            means["images_per_second"],
+            waiting,
+        )
 
     def record(self, epoch, means):
         """Put an epoch's means into the history, None where a name has no value in some epoch."""
@@ -268,8 +317,10 @@ class Run:
                 manager.save(checkpoint_number=number)
         except (OSError, tf.errors.OpError) as error:
             self.remove_partial(number)
-            raise OSError(f"No checkpoint could be written to {self.folder} ({one_line(error)}). "
-                          f"Last good checkpoint: {before or 'none yet'}.") from error
+            raise OSError(
+                f"No checkpoint could be written to {self.folder} ({one_line(error)}). "
+                f"Last good checkpoint: {before or 'none yet'}."
+            ) from error
 
     def remove_partial(self, number):
         for manager in (self.manager, self.best):
@@ -294,8 +345,10 @@ class Run:
         with open(os.path.join(self.folder, HISTORY_FILE)) as file:
             saved = json.load(file)
         if saved["replicas"] != self.replicas:
-            raise ValueError(f"Received: --resume {self.folder} on {self.replicas} replica(s), which was started on "
-                             f"{saved['replicas']}. Expected as many, since --batchsz is for each.")
+            raise ValueError(
+                f"Received: --resume {self.folder} on {self.replicas} replica(s), which was started on "
+                f"{saved['replicas']}. Expected as many, since --batchsz is for each."
+            )
         done = int(self.progress.numpy())
         # The history is written first: after a kill between the two it is ahead of the checkpoint.
         self.history = {name: values[: done // self.steps] for name, values in saved["epochs"].items()}
@@ -370,5 +423,9 @@ def write_json(path, content):
 def versions():
     import keras
 
-    return {"python": sys.version.split()[0], "tensorflow": tf.__version__, "keras": keras.__version__,
-            "numpy": np.__version__}
+    return {
+        "python": sys.version.split()[0],
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }

@@ -45,8 +45,13 @@ class Objective:
     def weights(self, phase):
         if phase == "warmup":
             return {"reconstruction": self.rweight or 1.0}
-        weights = {"adversarial": self.advweight, "reconstruction": self.rweight, "content": self.cweight,
-                   "lattice": self.latweight, "transport": self.otweight}
+        weights = {
+            "adversarial": self.advweight,
+            "reconstruction": self.rweight,
+            "content": self.cweight,
+            "lattice": self.latweight,
+            "transport": self.otweight,
+        }
         return {term: weight for term, weight in weights.items() if weight}
 
 
@@ -74,9 +79,25 @@ class Trainer:
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
-    def __init__(self, generator, discriminator, hyperpixels, objective, generator_optimizer, discriminator_optimizer,
-                 average, dstep=1, gstep=1, ema=0.998, clip=0.0, shift=0, repeat_edges=0, accumulate=1,
-                 loss_scaling=False, strategy=None):
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        hyperpixels,
+        objective,
+        generator_optimizer,
+        discriminator_optimizer,
+        average,
+        dstep=1,
+        gstep=1,
+        ema=0.998,
+        clip=0.0,
+        shift=0,
+        repeat_edges=0,
+        accumulate=1,
+        loss_scaling=False,
+        strategy=None,
+    ):
         self.generator, self.discriminator, self.average = generator, discriminator, average
         self.generate = with_repeated_edges(generator, repeat_edges)
         self.generate_average = with_repeated_edges(average, repeat_edges)
@@ -146,8 +167,9 @@ class Trainer:
     def discriminator_gradients(self, low_res, high_res, e):
         high_res, fake = self.shifted(high_res), self.shifted(self.generate(low_res, training=False))
         with tf.GradientTape() as tape:
-            wasserstein = discriminator_loss(self.discriminator(high_res, training=True),
-                                             self.discriminator(fake, training=True))
+            wasserstein = discriminator_loss(
+                self.discriminator(high_res, training=True), self.discriminator(fake, training=True)
+            )
             penalty, norm = gradient_penalty(self.discriminator, high_res, fake, e, self.loss_scale)
             loss = wasserstein + self.objective.gpweight * penalty
             scaled = tf.reduce_mean(loss) * self.loss_scale
@@ -178,12 +200,15 @@ class Trainer:
 
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, H, W, 3)."""
-        functions = {"adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
-                     "reconstruction": lambda x: reconstruction_loss(high_res, x, self.objective.reconstruction,
-                                                                     self.objective.luma),
-                     "content": self.content_loss_to(high_res),
-                     "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale),
-                     "transport": self.transport_loss_to(high_res)}
+        functions = {
+            "adversarial": lambda x: adversarial_loss(self.discriminator(self.shifted(x), training=False)),
+            "reconstruction": lambda x: reconstruction_loss(
+                high_res, x, self.objective.reconstruction, self.objective.luma
+            ),
+            "content": self.content_loss_to(high_res),
+            "lattice": lambda x: lattice_loss(high_res, x, self.generator.scale),
+            "transport": self.transport_loss_to(high_res),
+        }
         losses, gradients = {}, {}
         for term in self.objective.weights(phase):
             with tf.GradientTape() as tape:
@@ -196,8 +221,12 @@ class Trainer:
     def content_loss_to(self, high_res):
         def loss(fake):
             real_maps = [tf.stop_gradient(maps) for maps in self.hyperpixels(self.shifted(high_res))]
-            return content_loss(real_maps, self.hyperpixels(self.shifted(fake)), self.objective.content_norm,
-                                getattr(self.hyperpixels, "channel_weights", None))
+            return content_loss(
+                real_maps,
+                self.hyperpixels(self.shifted(fake)),
+                self.objective.content_norm,
+                getattr(self.hyperpixels, "channel_weights", None),
+            )
 
         return loss
 
@@ -206,6 +235,7 @@ class Trainer:
 
         So two replicas with half the batch each do not take the step of one with the whole.
         """
+
         def loss(fake):
             real_features = self.patch_features(self.shifted(high_res))
             divergence = transport_loss(real_features, self.patch_features(self.shifted(fake)), self.step_key(1))
@@ -300,8 +330,9 @@ class Trainer:
         decay = tf.minimum(self.ema, (1.0 + self.averaged_steps) / (10.0 + self.averaged_steps))
         decay = tf.where(finite, decay, 1.0)
         for mean, weight in zip(self.average.weights, self.generator.weights, strict=True):
-            self.strategy.extended.update(mean.value, lambda m, w, d: m.assign(m * d + w * (1.0 - d)),
-                                          args=(weight.value, decay))
+            self.strategy.extended.update(
+                mean.value, lambda m, w, d: m.assign(m * d + w * (1.0 - d)), args=(weight.value, decay)
+            )
 
     def global_means(self, per_sample):
         """Means over the samples of all replicas, in one reduction."""
@@ -323,10 +354,19 @@ class Trainer:
     def checkpoint(self, **more):
         """A tf.train.Checkpoint of all that training changes."""
         return tf.train.Checkpoint(
-            generator=self.generator, discriminator=self.discriminator, average=self.average,
-            generator_optimizer=self.generator_optimizer, discriminator_optimizer=self.discriminator_optimizer,
-            running_norms=self.running_norms, adaptive=self.adaptive, loss_scale=self.loss_scale,
-            averaged_steps=self.averaged_steps, bad_steps=self.bad_steps, bad_in_a_row=self.bad_in_a_row, **more)
+            generator=self.generator,
+            discriminator=self.discriminator,
+            average=self.average,
+            generator_optimizer=self.generator_optimizer,
+            discriminator_optimizer=self.discriminator_optimizer,
+            running_norms=self.running_norms,
+            adaptive=self.adaptive,
+            loss_scale=self.loss_scale,
+            averaged_steps=self.averaged_steps,
+            bad_steps=self.bad_steps,
+            bad_in_a_row=self.bad_in_a_row,
+            **more,
+        )
 
 
 def mask(value):

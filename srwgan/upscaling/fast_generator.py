@@ -52,8 +52,10 @@ def check_strength(strength, conditional):
     if strength is None:
         return
     if not conditional:
-        raise ValueError(f"Received: strength {strength} for a generator that takes none. "
-                         "Expected none, or a generator trained with --condition noise.")
+        raise ValueError(
+            f"Received: strength {strength} for a generator that takes none. "
+            "Expected none, or a generator trained with --condition noise."
+        )
     if not 0 <= strength <= 1:
         raise ValueError(f"Received: strength {strength}. Expected a number from 0 to 1.")
 
@@ -156,9 +158,7 @@ class UnpaddedNetwork:
             if i < len(SCALES[self.scale]):
                 x, resolution = shuffle(x, factor), resolution * factor
         x = crop(x, round((self.last_halo - spent) * resolution) - 1)
-        kernel, bias = (
-            (array * gain).astype(x.dtype.as_numpy_dtype) for array in (self.last_kernel, self.last_bias)
-        )
+        kernel, bias = ((array * gain).astype(x.dtype.as_numpy_dtype) for array in (self.last_kernel, self.last_bias))
         x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
         return tf.cast(x, "float32") + self.bilinear(low_res, gain, offset)
 

@@ -29,8 +29,10 @@ def photos(make_photo):
 
 def bicubic_by_pillow(levels, width, height):
     """In floating point, since Pillow rounds and clips 8-bit pictures between its two passes."""
-    channels = [Image.fromarray(levels[..., c].astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-                for c in range(3)]
+    channels = [
+        Image.fromarray(levels[..., c].astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        for c in range(3)
+    ]
     return np.clip(np.stack([np.asarray(channel) for channel in channels], -1), 0, 255)
 
 
@@ -113,8 +115,9 @@ def test_workers_together_see_what_one_process_sees(photos, workers, replicas, s
     number = workers * replicas
     alone = batches(CropStream(photos, 32, 4, 8, crops_per_photo=9, sampling=sampling), 2)
     stream = CropStream(photos, 32, 4, 8 // number, crops_per_photo=9, sampling=sampling)
-    shares = [batches(stream, 2, worker=worker, workers=workers, replicas_per_worker=replicas)
-              for worker in range(workers)]
+    shares = [
+        batches(stream, 2, worker=worker, workers=workers, replicas_per_worker=replicas) for worker in range(workers)
+    ]
     assert stream.steps(number) == len(alone) == 4
     for step, expected in enumerate(alone):
         parts = [part for share in shares for part in share[step * replicas : (step + 1) * replicas]]

@@ -100,7 +100,7 @@ def test_kernels_are_centred_and_of_sum_1():
 
 def test_an_anisotropic_gaussian_has_its_two_deviations():
     kernel = gaussian_kernel(2.0, 0.8, np.pi / 2)  # along y
-    y, x = np.mgrid[:len(kernel), :len(kernel)] - len(kernel) // 2
+    y, x = np.mgrid[: len(kernel), : len(kernel)] - len(kernel) // 2
     assert np.sqrt((kernel * y**2).sum()) == pytest.approx(2.0, rel=0.03)
     assert np.sqrt((kernel * x**2).sum()) == pytest.approx(0.8, rel=0.03)
 
@@ -268,11 +268,14 @@ def test_shapes_and_ranges_of_batches_and_held_out_crops(make_photo, kind):
         assert -1 <= np.min(values) and np.max(values) <= 1
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("jpeg",), "Received: --degradation jpeg. Expected one of bicubic, gif, real, mixed."),
-    (("gif", "blur"), "Received: --condition blur. Expected one of none, noise."),
-    (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif, real or mixed."),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("jpeg",), "Received: --degradation jpeg. Expected one of bicubic, gif, real, mixed."),
+        (("gif", "blur"), "Received: --condition blur. Expected one of none, noise."),
+        (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif, real or mixed."),
+    ],
+)
 def test_unknown_names_and_a_condition_without_a_degradation_are_refused(make_photo, arguments, message):
     with pytest.raises(ValueError, match=message):
         check_degradation(*arguments)

@@ -77,8 +77,10 @@ def test_sixteen_bits(tmp_path, rgb):
     np.testing.assert_array_equal(read_photo(tmp_path / "gray.png"), rgb[..., :1].repeat(3, -1))
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [
-    (2, lambda p: p[:, ::-1]), (3, lambda p: p[::-1, ::-1]), (6, lambda p: np.rot90(p, -1)), (8, np.rot90)])
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [(2, lambda p: p[:, ::-1]), (3, lambda p: p[::-1, ::-1]), (6, lambda p: np.rot90(p, -1)), (8, np.rot90)],
+)
 def test_exif_orientation(tmp_path, rgb, orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -176,8 +178,15 @@ def test_small_photographs_are_there_at_both_sizes_on_request(tmp_path, make_pho
     (tmp_path / "photos").mkdir()
     for name, photo in zip("abc", photos, strict=True):
         Image.fromarray(photo).save(tmp_path / "photos" / f"{name}.png")
-    both, messages = open_quietly(tmp_path / "photos", tmp_path / "cache", smallest=40, number=3,
-                                  cache_limit=cache_limit, halve_below=0.01, both_sizes=True)
+    both, messages = open_quietly(
+        tmp_path / "photos",
+        tmp_path / "cache",
+        smallest=40,
+        number=3,
+        cache_limit=cache_limit,
+        halve_below=0.01,
+        both_sizes=True,
+    )
     assert both.shapes == [(50, 60), (49, 50), (98, 100), (100, 101)]  # half of the first is too small
     assert both.halved == [False, True, False, False] and not any("Passed over" in message for message in messages)
     for photo, expected in zip(both.subset([0, 2, 3]), (tiny, small, large), strict=True):

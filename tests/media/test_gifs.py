@@ -248,8 +248,8 @@ def sprite_frames(count=8):
         if number % 4 == 3:
             frame[..., :3], frame[..., 3] = photograph(), 255
         if number != 2:
-            frame[10 : 22, 5 * number : 5 * number + 16, :3] = patch
-            frame[10 : 22, 5 * number : 5 * number + 16, 3] = 255
+            frame[10:22, 5 * number : 5 * number + 16, :3] = patch
+            frame[10:22, 5 * number : 5 * number + 16, 3] = 255
         frames.append(frame)
     return frames
 
@@ -424,8 +424,9 @@ def test_a_palette_of_very_many_colors_is_nearly_as_good_from_wider_bins(monkeyp
         return ((sample[:, None] - build_palette([pixels])) ** 2).sum(2).min(1).mean()
 
     points = []
-    monkeypatch.setattr(palettes, "split_by_variance",
-                        lambda p, *args: [points.append(len(p)), split_by_variance(p, *args)][1])
+    monkeypatch.setattr(
+        palettes, "split_by_variance", lambda p, *args: [points.append(len(p)), split_by_variance(p, *args)][1]
+    )
     merged = error()
     monkeypatch.setattr(palettes, "MANY_BINS", np.inf)
     assert error() < merged < 1.03 * error()

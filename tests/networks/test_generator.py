@@ -26,8 +26,9 @@ def part(generator, name):
 def shake(generator, seed=0):
     """Random weights instead of the careful start, so that every convolution counts."""
     random = np.random.default_rng(seed)
-    generator.set_weights([random.normal(0, 0.3 / np.sqrt(np.prod(w.shape[:-1])) ** 0.5, w.shape)
-                           for w in generator.get_weights()])
+    generator.set_weights(
+        [random.normal(0, 0.3 / np.sqrt(np.prod(w.shape[:-1])) ** 0.5, w.shape) for w in generator.get_weights()]
+    )
     return generator
 
 
@@ -139,19 +140,27 @@ def test_the_added_picture_keeps_float32_under_a_mixed_policy():
 
 def test_prelu_has_one_slope_per_channel_and_no_batch_normalisation():
     generator = tiny(4, blocks=2, filters=16, activation="prelu")
-    slopes = {layer.name: layer.get_weights()[0].shape for layer in generator.layers
-              if isinstance(layer, keras.layers.PReLU)}
-    assert slopes == {"block1_prelu": (1, 1, 16), "block2_prelu": (1, 1, 16),
-                      "upsampling1_prelu": (1, 1, 8), "upsampling2_prelu": (1, 1, 4)}
+    slopes = {
+        layer.name: layer.get_weights()[0].shape for layer in generator.layers if isinstance(layer, keras.layers.PReLU)
+    }
+    assert slopes == {
+        "block1_prelu": (1, 1, 16),
+        "block2_prelu": (1, 1, 16),
+        "upsampling1_prelu": (1, 1, 8),
+        "upsampling2_prelu": (1, 1, 4),
+    }
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"scale": 5}, "Received: scale=5. Expected one of 2, 3, 4, 8."),
-    ({"activation": "relu"}, "Received: activation=relu. Expected leaky_relu or prelu."),
-    ({"filters": 3}, "Received: filters=3. Expected 4 or more."),
-    ({"blocks": 0}, "Received: blocks=0. Expected 1 or more."),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 5}, "Received: scale=5. Expected one of 2, 3, 4, 8."),
+        ({"activation": "relu"}, "Received: activation=relu. Expected leaky_relu or prelu."),
+        ({"filters": 3}, "Received: filters=3. Expected 4 or more."),
+        ({"blocks": 0}, "Received: blocks=0. Expected 1 or more."),
+    ],
+)
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError) as error:
         Generator(**arguments)

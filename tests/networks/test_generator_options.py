@@ -15,15 +15,21 @@ from srwgan.upscaling.fast_generator import network_for
 from srwgan.upscaling.upscaler import Upscaler
 from utils.testGenerate import generate_one_img, load_gen
 
-OPTIONS = [{"upsampling": "fourier"}, {"upsampling": "resize-conv"}, {"attention": "channel"}, {"attention": "window"},
-           {"condition": "noise"}]
+OPTIONS = [
+    {"upsampling": "fourier"},
+    {"upsampling": "resize-conv"},
+    {"attention": "channel"},
+    {"attention": "window"},
+    {"condition": "noise"},
+]
 
 
 def shaken(blocks=2, scale=4, seed=0, **options):
     """A generator whose weights are far from their start, so that every layer matters to the result."""
     generator, random = Generator(8, blocks, scale, **options), np.random.default_rng(seed)
-    generator.set_weights([random.normal(0, 0.5 / np.sqrt(max(np.prod(w.shape[:-1]), 4)), w.shape)
-                           for w in generator.get_weights()])
+    generator.set_weights(
+        [random.normal(0, 0.5 / np.sqrt(max(np.prod(w.shape[:-1]), 4)), w.shape) for w in generator.get_weights()]
+    )
     return generator
 
 
@@ -200,8 +206,17 @@ def test_the_strength_on_the_command_line_and_in_the_library(tmp_path, capsys):
     write_image(Picture(image), tmp_path / "low.png")
 
     def run(folder, *strength):
-        return testGenerator.main([str(tmp_path / "low.png"), "--model", str(tmp_path / folder), "--output",
-                                   str(tmp_path / "out.png"), "--overwrite", *strength])
+        return testGenerator.main(
+            [
+                str(tmp_path / "low.png"),
+                "--model",
+                str(tmp_path / folder),
+                "--output",
+                str(tmp_path / "out.png"),
+                "--overwrite",
+                *strength,
+            ]
+        )
 
     assert run("noise", "--strength", "0.5") == 0
     assert run("none", "--strength", "0.5") == 2
@@ -216,11 +231,17 @@ def test_the_strength_on_the_command_line_and_in_the_library(tmp_path, capsys):
         load_gen(tmp_path / "none", strength=0.5)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"upsampling": "bilinear"}, "Received: upsampling=bilinear. Expected one of pixelshuffle, fourier, resize-conv."),
-    ({"attention": "full"}, "Received: attention=full. Expected one of none, channel, window."),
-    ({"condition": "blur"}, "Received: condition=blur. Expected none or noise."),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"upsampling": "bilinear"},
+            "Received: upsampling=bilinear. Expected one of pixelshuffle, fourier, resize-conv.",
+        ),
+        ({"attention": "full"}, "Received: attention=full. Expected one of none, channel, window."),
+        ({"condition": "blur"}, "Received: condition=blur. Expected none or noise."),
+    ],
+)
 def test_unknown_options(options, message):
     with pytest.raises(ValueError) as error:
         Generator(8, 1, 4, **options)

@@ -112,8 +112,11 @@ def test_channel_weights_from_a_file(own_backbone, tmp_path):
 
     (tmp_path / "text.npz").write_text("none")
     np.savez(tmp_path / "other.npz", lin0=np.arange(4.0))
-    for file, message in [("text.npz", "not a readable .npz"), ("missing.npz", "not a readable .npz"),
-                          ("other.npz", "with arrays of [4] channels. Expected [4, 6]")]:
+    for file, message in [
+        ("text.npz", "not a readable .npz"),
+        ("missing.npz", "not a readable .npz"),
+        ("other.npz", "with arrays of [4] channels. Expected [4, 6]"),
+    ]:
         with pytest.raises(ValueError) as error:
             hyperpixels.read_channel_weights(tmp_path / file, network)
         assert message in str(error.value) and "\n" not in str(error.value)

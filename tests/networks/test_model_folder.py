@@ -83,13 +83,16 @@ def test_gifs_are_upscaled_by_the_robust_generator_where_it_is_there(folder):
     np.testing.assert_array_equal(upscaled("--model", "SRWGAN_Gen", source="clip.gif"), before)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["--model", "robust"], "model robust"),
-    (["--fidelity", "1.5"], "Expected a number from 0 to 1"),
-    (["--fidelity", "nan"], "Expected a number from 0 to 1"),
-    (["--fidelity", "x"], "--fidelity"),
-    (["--fidelity", "0.5", "--model", "SRWGAN_Gen/faithful"], "Expected fidelity 0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "robust"], "model robust"),
+        (["--fidelity", "1.5"], "Expected a number from 0 to 1"),
+        (["--fidelity", "nan"], "Expected a number from 0 to 1"),
+        (["--fidelity", "x"], "--fidelity"),
+        (["--fidelity", "0.5", "--model", "SRWGAN_Gen/faithful"], "Expected fidelity 0"),
+    ],
+)
 def test_what_is_missing_is_said_in_one_line(folder, capsys, arguments, said):
     try:
         status = testGenerator.main(["photo.png", "--output", "out", *arguments])

@@ -12,12 +12,15 @@ def fresh():
     precision.has_fast_bfloat16.cache_clear()
 
 
-@pytest.mark.parametrize(("flags", "seconds", "policy"), [
-    ("fma avx512f avx512_bf16", {"float32": 2, "bfloat16": 1}, "mixed_bfloat16"),
-    ("fma avx512f amx_bf16", {"float32": 8, "bfloat16": 1}, "mixed_bfloat16"),
-    ("fma avx512f avx512_bf16", {"float32": 1, "bfloat16": 2}, "float32"),  # has it, but is slow at it
-    ("fma avx512f", {"float32": 2, "bfloat16": 1}, "float32"),  # no hardware: no need to try
-])
+@pytest.mark.parametrize(
+    ("flags", "seconds", "policy"),
+    [
+        ("fma avx512f avx512_bf16", {"float32": 2, "bfloat16": 1}, "mixed_bfloat16"),
+        ("fma avx512f amx_bf16", {"float32": 8, "bfloat16": 1}, "mixed_bfloat16"),
+        ("fma avx512f avx512_bf16", {"float32": 1, "bfloat16": 2}, "float32"),  # has it, but is slow at it
+        ("fma avx512f", {"float32": 2, "bfloat16": 1}, "float32"),  # no hardware: no need to try
+    ],
+)
 def test_auto_is_bfloat16_where_the_cpu_has_it_and_is_faster(flags, seconds, policy, monkeypatch):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
     cpuinfo = f"model name: x\nflags\t: {flags}\n"
@@ -37,8 +40,9 @@ def test_a_moments_load_does_not_decide(monkeypatch):
 @pytest.mark.parametrize(("capability", "policy"), [((8, 0), "mixed_bfloat16"), ((7, 5), "float32")])
 def test_auto_on_a_gpu(capability, policy, monkeypatch):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
-    monkeypatch.setattr(precision.tf.config.experimental, "get_device_details",
-                        lambda gpu: {"compute_capability": capability})
+    monkeypatch.setattr(
+        precision.tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability}
+    )
     assert precision.choose_policy() == policy
 
 

@@ -75,8 +75,12 @@ def test_files_hold_float32_whatever_the_training_computed_in(tmp_path):
     assert all(layer.compute_dtype == "float32" for layer in loaded.layers)
     for made, wanted in zip(loaded.get_weights(), generator.get_weights(), strict=True):
         np.testing.assert_array_equal(made, wanted)
-    operations = {op.type for op in tf.saved_model.load(str(tmp_path / "g")).serve.concrete_functions[0].graph
-                  .get_operations() for out in op.outputs if out.dtype == tf.bfloat16}
+    operations = {
+        op.type
+        for op in tf.saved_model.load(str(tmp_path / "g")).serve.concrete_functions[0].graph.get_operations()
+        for out in op.outputs
+        if out.dtype == tf.bfloat16
+    }
     assert not operations
 
 

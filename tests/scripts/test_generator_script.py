@@ -53,8 +53,13 @@ def script(tmp_path):
 
     def run(*arguments, **environment):
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-        return subprocess.run(["bash", "code/train_generator.sh", *arguments], cwd=tmp_path, text=True,
-                              capture_output=True, env={**os.environ, "PATH": path, **environment})
+        return subprocess.run(
+            ["bash", "code/train_generator.sh", *arguments],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            env={**os.environ, "PATH": path, **environment},
+        )
 
     return run
 
@@ -92,8 +97,17 @@ def test_a_dry_run_prints_the_commands_and_leaves_nothing(script, tmp_path):
 
 
 def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
-    result = script(*FILES, "--precision", "float32", SHARP_PHOTOS="clean", WARMUP_EPOCHS="3", ADVERSARIAL_EPOCHS="4",
-                    ROBUST_EPOCHS="2", HALVE_BELOW="0.5", **ONE_ROUND)
+    result = script(
+        *FILES,
+        "--precision",
+        "float32",
+        SHARP_PHOTOS="clean",
+        WARMUP_EPOCHS="3",
+        ADVERSARIAL_EPOCHS="4",
+        ROBUST_EPOCHS="2",
+        HALVE_BELOW="0.5",
+        **ONE_ROUND,
+    )
     assert result.returncode == 0, result.stderr
     monkeypatch.chdir(tmp_path)
     phases = warmup, adversarial, robust = [build_parser().parse_args(call) for call in calls(tmp_path)]
@@ -117,8 +131,10 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
     for flag in ("--both-sizes", "--grain"):
         assert [flag in call for call in phases] == [False, False, False, True, False]
     means = [call[1:] for call in made if call[0] == "utils.mean_generator"]
-    assert means == [[f"work/{name}_Gen" for name in names] for names in (
-        ("sharp_mean2", "sharp", "sharp2"), ("sharp_mean3", "sharp_mean2", "sharp3"))]
+    assert means == [
+        [f"work/{name}_Gen" for name in names]
+        for names in (("sharp_mean2", "sharp", "sharp2"), ("sharp_mean3", "sharp_mean2", "sharp3"))
+    ]
     assert (tmp_path / "work" / "SRWGAN_Gen" / "generator.keras").read_text() == "sharp+sharp2+sharp3"
     assert (tmp_path / "work" / "sharp_mean3_Dis" / "discriminator.keras").read_text() == "sharp3"
 
@@ -129,7 +145,10 @@ def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
     for phase in rounds:
         check(phase)
     assert [(phase.reconstruction, phase.luma, phase.cropsz, phase.repeat_edges) for phase in rounds] == [
-        ("l1", 0, 192, 0), ("l1", 0, 192, 0), ("psnr", 0.8, 288, 4)]
+        ("l1", 0, 192, 0),
+        ("l1", 0, 192, 0),
+        ("psnr", 0.8, 288, 4),
+    ]
 
 
 @pytest.mark.parametrize("none", ["0", "0.0"])
@@ -144,7 +163,9 @@ def test_both_ends_and_the_robust_generator_are_there_at_the_end(script, tmp_pat
     for folder, phase in (("faithful", "warmup"), ("robust", "robust")):
         folder = tmp_path / "work" / "SRWGAN_Gen" / folder
         assert {path.name: path.read_text() for path in folder.iterdir()} == {
-            "config.json": phase, "generator.keras": phase}
+            "config.json": phase,
+            "generator.keras": phase,
+        }
 
 
 def test_what_is_finished_is_passed_over_and_an_interrupted_round_resumed(script, tmp_path):
@@ -156,19 +177,30 @@ def test_what_is_finished_is_passed_over_and_an_interrupted_round_resumed(script
     assert script(*FILES, STOPPED_warmup="143", **rounds).returncode == 143
     assert places() == [["--run-dir", "runs/generator/warmup"]]
     assert script(*FILES, STOPPED_sharp2="130", **rounds).returncode == 130
-    assert places() == [["--resume", "runs/generator/warmup"], ["--run-dir", "runs/generator/sharp"],
-                        ["--run-dir", "runs/generator/sharp2"]]
+    assert places() == [
+        ["--resume", "runs/generator/warmup"],
+        ["--run-dir", "runs/generator/sharp"],
+        ["--run-dir", "runs/generator/sharp2"],
+    ]
     assert script(*FILES, **rounds).returncode == 0
-    assert places() == [["--resume", "runs/generator/sharp2"],
-                        ["utils.mean_generator", "runs/generator/sharp_mean2_Gen"],
-                        ["--run-dir", "runs/generator/robust"]]
+    assert places() == [
+        ["--resume", "runs/generator/sharp2"],
+        ["utils.mean_generator", "runs/generator/sharp_mean2_Gen"],
+        ["--run-dir", "runs/generator/robust"],
+    ]
     assert script(*FILES, **rounds).returncode == 0
     assert not (tmp_path / "calls").exists()
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(FILES[:2], "2 arguments"), (("nowhere", *FILES[1:]), "nowhere"),
-                                                 ((FILES[0], "none.h5", FILES[2]), "none.h5"),
-                                                 ((*FILES[:2], "none.npz"), "none.npz")])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (FILES[:2], "2 arguments"),
+        (("nowhere", *FILES[1:]), "nowhere"),
+        ((FILES[0], "none.h5", FILES[2]), "none.h5"),
+        ((*FILES[:2], "none.npz"), "none.npz"),
+    ],
+)
 def test_errors_are_one_line(script, tmp_path, arguments, said):
     result = script(*arguments)
     assert result.returncode == 2 and said in result.stderr and result.stderr.count("\n") == 1

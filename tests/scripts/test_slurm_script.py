@@ -61,9 +61,18 @@ def script(tmp_path):
     def start(*arguments, **environment):
         variables = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         variables |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **environment}
-        running.append(subprocess.Popen(["bash", str(tmp_path / "srwgan_train.sh"), *arguments], cwd=tmp_path,
-                                        env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        start_new_session=True, preexec_fn=as_from_a_terminal))
+        running.append(
+            subprocess.Popen(
+                ["bash", str(tmp_path / "srwgan_train.sh"), *arguments],
+                cwd=tmp_path,
+                env=variables,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=as_from_a_terminal,
+            )
+        )
         return running[-1]
 
     yield start
@@ -103,13 +112,23 @@ def test_it_asks_for_a_signal_and_the_queue():
 
 def test_a_dry_run_outside_slurm(script, tmp_path):
     output, _ = script("--epochs", "3", "--chkpt_path", "a b", DRY_RUN="1").communicate()
-    assert output.split() == ["python3", "train_SRWGAN.py", "--run-dir", "runs/slurm-local", "--epochs", "3",
-                              "--chkpt_path", "a\\", "b"]
+    assert output.split() == [
+        "python3",
+        "train_SRWGAN.py",
+        "--run-dir",
+        "runs/slurm-local",
+        "--epochs",
+        "3",
+        "--chkpt_path",
+        "a\\",
+        "b",
+    ]
     assert not (tmp_path / "calls").exists()
 
 
-@pytest.mark.parametrize(("arguments", "folder"), [((), "runs/slurm-7"), (("--run-dir", "mine"), "mine"),
-                                                   (("--run-dir=mine",), "mine")])
+@pytest.mark.parametrize(
+    ("arguments", "folder"), [((), "runs/slurm-7"), (("--run-dir", "mine"), "mine"), (("--run-dir=mine",), "mine")]
+)
 def test_a_job_resumes_what_it_has_a_checkpoint_of(script, tmp_path, arguments, folder):
     def command():
         output, _ = script(*arguments, DRY_RUN="1", SLURM_JOB_ID="7").communicate()
@@ -130,8 +149,9 @@ def test_an_environment_beside_the_script_is_taken(script, tmp_path):
 
 @pytest.mark.parametrize("status", ["0", "1", "2"])
 def test_the_trainings_exit_status_is_the_jobs(script, tmp_path, status):
-    job = script("--epochs", "3", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="8", TRAINING_STATUS=status,
-                 TRAINING_SECONDS="0.1")
+    job = script(
+        "--epochs", "3", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="8", TRAINING_STATUS=status, TRAINING_SECONDS="0.1"
+    )
     assert job.wait() == int(status)
     training = "python3 train_SRWGAN.py --run-dir runs/slurm-7 --epochs 3"
     assert calls(tmp_path) == [f"srun --kill-on-bad-exit=1 {training} with 8 CPUs", training]

@@ -16,8 +16,19 @@ from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator, load_discriminator, load_generator
 from srwgan.training.optimizers import OPTIMIZERS
 
-DEFAULTS = {"pretrained": "resnet50", "datapath": "./Datasets", "trainnum": 20, "epochs": 2, "batchsz": 4, "dstep": 1,
-            "gstep": 1, "gpweight": 10.0, "cweight": 1e-3, "savemodel": False, "chkpt_path": "./SRWGAN"}
+DEFAULTS = {
+    "pretrained": "resnet50",
+    "datapath": "./Datasets",
+    "trainnum": 20,
+    "epochs": 2,
+    "batchsz": 4,
+    "dstep": 1,
+    "gstep": 1,
+    "gpweight": 10.0,
+    "cweight": 1e-3,
+    "savemodel": False,
+    "chkpt_path": "./SRWGAN",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +47,32 @@ def own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(photo_folder, tmp_path):
     """Flags of a training that takes seconds."""
-    return ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--filters", "4", "--blocks", "1",
-            "--dfilters", "4", "--cropsz", "64", "--trainnum", "4", "--validnum", "2", "--batchsz", "2",
-            "--cweight", "0", "--precision", "float32", "--strategy", "one"]
+    return [
+        "--datapath",
+        str(photo_folder),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--filters",
+        "4",
+        "--blocks",
+        "1",
+        "--dfilters",
+        "4",
+        "--cropsz",
+        "64",
+        "--trainnum",
+        "4",
+        "--validnum",
+        "2",
+        "--batchsz",
+        "2",
+        "--cweight",
+        "0",
+        "--precision",
+        "float32",
+        "--strategy",
+        "one",
+    ]
 
 
 def parse(*argv):
@@ -66,45 +100,65 @@ def test_the_command_in_users_notes():
     assert {name: flags[name] for name in DEFAULTS} == expected
 
 
-@pytest.mark.parametrize(("text", "value"), [("True", True), ("yes", True), ("1", True), ("true", True),
-                                             ("False", False), ("no", False), ("0", False), ("FALSE", False)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("True", True),
+        ("yes", True),
+        ("1", True),
+        ("true", True),
+        ("False", False),
+        ("no", False),
+        ("0", False),
+        ("FALSE", False),
+    ],
+)
 def test_savemodel_means_what_it_says(text, value):
     assert parse("--savemodel", text)["savemodel"] is value
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    (["--batchsz", "0"], "argument --batchsz: Received: 0. Expected a whole number of 1 or more."),
-    (["--scale", "5"], "argument --scale: invalid choice: 5 (choose from 2, 3, 4, 8)"),
-    (["--epochs", "many"], "argument --epochs: Received: many. Expected a whole number of 1 or more."),
-    (["--glr", "fast"], "argument --glr: Received: fast. Expected a number above 0."),
-    (["--glr", "0"], "argument --glr: Received: 0. Expected a number above 0."),
-    (["--gpweight", "nan"], "argument --gpweight: Received: nan."),
-    (["--savemodel", "maybe"], "Received: maybe. Expected True or False (yes, no, 1, 0)."),
-    (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
-    (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
-    (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
-    (["--repeat-edges", "-1"], "Expected a whole number of 0 or more."),
-    (["--luma", "1.5"], "Expected a number from 0 to 1."),
-    (["--grain", "-1"], "argument --grain: Received: -1."),
-    (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
-    (["--condition", "noise"], "Received: --condition noise with --degradation bicubic"),
-    (["--upsampling", "nearest"], "argument --upsampling: invalid choice: "),
-    (["--attention", "full"], "argument --attention: invalid choice: "),
-    (["--weighting", "adaptive"], "invalid choice: 'adaptive' (choose from"),
-    (["--otspace", "pixels"], "Received: --otspace pixels with --otweight 0. Expected an --otweight above 0."),
-    (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
-    (["--otweight", "-1"], "argument --otweight: Received: -1."),
-    (["--weighting", "self-adaptive", "--warmup-epochs", "2"], "Expected more --epochs than --warmup-epochs."),
-    (["--both-sizes"], "Received: --both-sizes without --halve-below. Expected the megapixels"),
-    (["--content-channels", "lpips.npz"], "Received: --content-channels with --content-norm energy. Expected unit."),
-    (["--datapath", "missing"], "missing, which does not exist. Expected a folder of photographs."),
-    (["--datapath", "file"], "file, a file. Expected a folder of photographs."),
-    (["--datapath", "empty"], "empty, without a readable photograph of 256x256 or more."),
-    (["--chkpt_path", "file/SRWGAN"], "cannot be written. Expected a writable folder."),
-    (["--run-dir", "file/run"], "cannot be written. Expected a writable folder."),
-    (["--resume", "empty"], "Received: --resume empty, without a readable flags.json. Expected the folder of a run."),
-    (["--unknown"], "unrecognized arguments: --unknown"),
-])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--batchsz", "0"], "argument --batchsz: Received: 0. Expected a whole number of 1 or more."),
+        (["--scale", "5"], "argument --scale: invalid choice: 5 (choose from 2, 3, 4, 8)"),
+        (["--epochs", "many"], "argument --epochs: Received: many. Expected a whole number of 1 or more."),
+        (["--glr", "fast"], "argument --glr: Received: fast. Expected a number above 0."),
+        (["--glr", "0"], "argument --glr: Received: 0. Expected a number above 0."),
+        (["--gpweight", "nan"], "argument --gpweight: Received: nan."),
+        (["--savemodel", "maybe"], "Received: maybe. Expected True or False (yes, no, 1, 0)."),
+        (["--cropsz", "66"], "Received: --cropsz 66 with --scale 4. Expected a multiple of it."),
+        (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
+        (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
+        (["--repeat-edges", "-1"], "Expected a whole number of 0 or more."),
+        (["--luma", "1.5"], "Expected a number from 0 to 1."),
+        (["--grain", "-1"], "argument --grain: Received: -1."),
+        (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
+        (["--condition", "noise"], "Received: --condition noise with --degradation bicubic"),
+        (["--upsampling", "nearest"], "argument --upsampling: invalid choice: "),
+        (["--attention", "full"], "argument --attention: invalid choice: "),
+        (["--weighting", "adaptive"], "invalid choice: 'adaptive' (choose from"),
+        (["--otspace", "pixels"], "Received: --otspace pixels with --otweight 0. Expected an --otweight above 0."),
+        (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
+        (["--otweight", "-1"], "argument --otweight: Received: -1."),
+        (["--weighting", "self-adaptive", "--warmup-epochs", "2"], "Expected more --epochs than --warmup-epochs."),
+        (["--both-sizes"], "Received: --both-sizes without --halve-below. Expected the megapixels"),
+        (
+            ["--content-channels", "lpips.npz"],
+            "Received: --content-channels with --content-norm energy. Expected unit.",
+        ),
+        (["--datapath", "missing"], "missing, which does not exist. Expected a folder of photographs."),
+        (["--datapath", "file"], "file, a file. Expected a folder of photographs."),
+        (["--datapath", "empty"], "empty, without a readable photograph of 256x256 or more."),
+        (["--chkpt_path", "file/SRWGAN"], "cannot be written. Expected a writable folder."),
+        (["--run-dir", "file/run"], "cannot be written. Expected a writable folder."),
+        (
+            ["--resume", "empty"],
+            "Received: --resume empty, without a readable flags.json. Expected the folder of a run.",
+        ),
+        (["--unknown"], "unrecognized arguments: --unknown"),
+    ],
+)
 def test_wrong_flags_end_in_one_line_and_leave_nothing(argv, message, own_folder, tmp_path, capsys):
     (own_folder / "file").write_text("text")
     (own_folder / "empty").mkdir()
@@ -136,21 +190,30 @@ def test_help_groups_and_explains(capsys):
 
 
 def test_held_out_photographs_are_not_trained_on():
-    for total, trainnum, validnum, expected in [(10, 8, 4, (8, 2)), (24, 20, 4, (20, 4)), (8, 20, 16, (7, 1)),
-                                                (30, 40, 2, (28, 2)), (2, 20, 16, (1, 1)), (40, 20, 4, (36, 4))]:
+    for total, trainnum, validnum, expected in [
+        (10, 8, 4, (8, 2)),
+        (24, 20, 4, (20, 4)),
+        (8, 20, 16, (7, 1)),
+        (30, 40, 2, (28, 2)),
+        (2, 20, 16, (1, 1)),
+        (40, 20, 4, (36, 4)),
+    ]:
         training, held_out = train_SRWGAN.split(list(range(total)), trainnum, validnum)
         assert (len(training), len(held_out)) == expected
         assert not set(training) & set(held_out)
     assert train_SRWGAN.split([7], 20, 16) == ([7], [7])
 
 
-@pytest.mark.parametrize("small, training, held_out", [
-    ((), "0123", "45"),
-    ((0, 2), "136", "45"),  # the seventh takes a place; as before, the fifth and sixth are held out
-    ((4,), "0123", "5"),
-    ((0, 1, 2, 3, 6), "4", "5"),  # none is left to train on
-    ((4, 5), "012", "3"),  # none is left to be held out
-])
+@pytest.mark.parametrize(
+    "small, training, held_out",
+    [
+        ((), "0123", "45"),
+        ((0, 2), "136", "45"),  # the seventh takes a place; as before, the fifth and sixth are held out
+        ((4,), "0123", "5"),
+        ((0, 1, 2, 3, 6), "4", "5"),  # none is left to train on
+        ((4, 5), "012", "3"),  # none is left to be held out
+    ],
+)
 def test_photographs_passed_over_move_none_across(small, training, held_out, tmp_path, make_photo):
     for number in range(7):
         side = 40 if number in small else 64
@@ -172,8 +235,19 @@ def test_nothing_at_the_default_datapath_takes_the_bundled_photographs(monkeypat
 
 
 def test_photographs_to_train_on_alone_are_there_at_both_sizes(photo_folder, tmp_path):
-    argv = ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--cropsz", "32", "--trainnum", "4",
-            "--halve-below", "1", "--both-sizes"]
+    argv = [
+        "--datapath",
+        str(photo_folder),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--cropsz",
+        "32",
+        "--trainnum",
+        "4",
+        "--halve-below",
+        "1",
+        "--both-sizes",
+    ]
     training, held_out = train_SRWGAN.load_photos(train_SRWGAN.build_parser().parse_args(argv))
     names = [os.path.basename(path) for path in training.paths + held_out.paths]
     assert names == ["0.png", "0.png", "1.png", "1.png", "2.png", "2.png", "3.png", "3.png", "4.png", "5.png"]
@@ -218,18 +292,34 @@ def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder
     assert "| photographs | 4 |" in (own_folder / "SRWGAN_Gen" / "README.md").read_text()
 
     caplog.clear()  # on from the exported networks; what they stood in is moved aside
-    assert train_SRWGAN.main([*tiny, "--epochs", "1", "--glr", "1e-9", "--dlr", "1e-9", "--init", "SRWGAN",
-                              "--savemodel", "yes"]) == 0
+    assert (
+        train_SRWGAN.main(
+            [*tiny, "--epochs", "1", "--glr", "1e-9", "--dlr", "1e-9", "--init", "SRWGAN", "--savemodel", "yes"]
+        )
+        == 0
+    )
     (aside,) = [name for name in os.listdir() if name.startswith("SRWGAN_Gen.")]
     assert "and its discriminator" in caplog.text and aside in caplog.text
-    for made, before, moved in zip(load_generator("SRWGAN_Gen").get_weights(), first.get_weights(),
-                                   load_generator(aside).get_weights(), strict=True):
+    for made, before, moved in zip(
+        load_generator("SRWGAN_Gen").get_weights(),
+        first.get_weights(),
+        load_generator(aside).get_weights(),
+        strict=True,
+    ):
         np.testing.assert_array_equal(moved, before)
         np.testing.assert_allclose(made, before, atol=1e-6)
 
 
-@pytest.mark.parametrize("flags", [["--filters", "8"], ["--blocks", "2"], ["--activation", "prelu"],
-                                   ["--upsampling", "fourier"], ["--attention", "window"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--filters", "8"],
+        ["--blocks", "2"],
+        ["--activation", "prelu"],
+        ["--upsampling", "fourier"],
+        ["--attention", "window"],
+    ],
+)
 def test_an_exported_generator_of_another_shape_is_refused(flags, tiny, own_folder, capsys):
     export_generator(Generator(4, 1, 4), "start_Gen")
     message = refused([*tiny, "--init", "start", *flags], capsys)

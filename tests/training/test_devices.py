@@ -21,17 +21,24 @@ def no_cluster(monkeypatch):
 
 
 def slurm(**variables):
-    return {"SLURM_JOB_ID": "41007", "SLURM_PROCID": "0", "SLURM_NTASKS": "3",
-            **{f"SLURM_{name.upper()}": str(value) for name, value in variables.items()}}
+    return {
+        "SLURM_JOB_ID": "41007",
+        "SLURM_PROCID": "0",
+        "SLURM_NTASKS": "3",
+        **{f"SLURM_{name.upper()}": str(value) for name, value in variables.items()},
+    }
 
 
-@pytest.mark.parametrize(("text", "names"), [
-    ("login1", ["login1"]),
-    ("a,b", ["a", "b"]),
-    ("node[2-3,10]", ["node2", "node3", "node10"]),
-    ("gpu[08-10,12],login1", ["gpu08", "gpu09", "gpu10", "gpu12", "login1"]),
-    ("rack[1-2]n[07,9]-ib", ["rack1n07-ib", "rack1n9-ib", "rack2n07-ib", "rack2n9-ib"]),
-])
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("login1", ["login1"]),
+        ("a,b", ["a", "b"]),
+        ("node[2-3,10]", ["node2", "node3", "node10"]),
+        ("gpu[08-10,12],login1", ["gpu08", "gpu09", "gpu10", "gpu12", "login1"]),
+        ("rack[1-2]n[07,9]-ib", ["rack1n07-ib", "rack1n9-ib", "rack2n07-ib", "rack2n9-ib"]),
+    ],
+)
 def test_slurms_node_lists(text, names):
     assert expand_node_list(text) == names
 
@@ -46,7 +53,8 @@ def test_a_job_step_of_slurm_is_a_cluster_in_the_order_of_its_ranks():
     environment = slurm(step_num_tasks=3, step_nodelist="node[9-10]", step_tasks_per_node="2,1", procid=2)
     assert cluster_config(environment) == {
         "cluster": {"worker": ["node9:21007", "node9:21008", "node10:21007"]},
-        "task": {"type": "worker", "index": 2}}
+        "task": {"type": "worker", "index": 2},
+    }
 
 
 def test_the_port_can_be_given():
@@ -81,10 +89,17 @@ def test_a_given_cluster_comes_first_and_its_chief_is_the_first_worker():
     assert cluster_config({"TF_CONFIG": json.dumps(alone)}) is None
 
 
-@pytest.mark.parametrize("text", [
-    "two workers", "[]", "{}", '{"cluster": {"worker": ["a:1", "b:1"]}}',
-    '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
-    '{"cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}, "task": {"type": "ps", "index": 0}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two workers",
+        "[]",
+        "{}",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)
 def test_a_tf_config_that_is_none(text):
     with pytest.raises(ValueError, match="Received: TF_CONFIG=.*Expected JSON like"):
         cluster_config({"TF_CONFIG": text})

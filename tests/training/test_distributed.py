@@ -76,8 +76,9 @@ def start(tmp_path):
             if len(commands) > 1:
                 variables["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})
             with open(tmp_path / f"log{i}", "w") as log:
-                workers.append(subprocess.Popen([sys.executable, *command], cwd=folder, env=variables, stdout=log,
-                                                stderr=log))
+                workers.append(
+                    subprocess.Popen([sys.executable, *command], cwd=folder, env=variables, stdout=log, stderr=log)
+                )
         running.extend(workers)
         return workers
 
@@ -105,8 +106,9 @@ def test_two_workers_with_half_the_batch_step_as_one_with_the_whole(start, tmp_p
 
     for network, name in zip(test_step.networks(), ("generator", "critic"), strict=True):
         before = [np.array(weight) for weight in network.get_weights()]
-        whole, halves = (flat(results[f"{name}_{i}"] - weight for i, weight in enumerate(before))
-                         for results in (alone, first))
+        whole, halves = (
+            flat(results[f"{name}_{i}"] - weight for i, weight in enumerate(before)) for results in (alone, first)
+        )
         assert np.linalg.norm(halves - whole) <= 1e-4 * np.linalg.norm(whole)
     for name in alone:
         if name.startswith("both"):
@@ -120,9 +122,36 @@ def flat(arrays):
 @pytest.fixture
 def training(start, photo_folder, tmp_path):
     """(flags) -> two workers of train_SRWGAN.py in a run folder that they share: three epochs of 60 batches."""
-    flags = ["--datapath", str(photo_folder), "--cache", str(tmp_path / "cache"), "--trainnum", "5", "--validnum", "1",
-             "--cropsz", "32", "--batchsz", "1", "--filters", "4", "--blocks", "1", "--dfilters", "4", "--cweight", "0",
-             "--precision", "float32", "--crops-per-photo", "24", "--epochs", "3", "--run-dir", "run"]
+    flags = [
+        "--datapath",
+        str(photo_folder),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--trainnum",
+        "5",
+        "--validnum",
+        "1",
+        "--cropsz",
+        "32",
+        "--batchsz",
+        "1",
+        "--filters",
+        "4",
+        "--blocks",
+        "1",
+        "--dfilters",
+        "4",
+        "--cweight",
+        "0",
+        "--precision",
+        "float32",
+        "--crops-per-photo",
+        "24",
+        "--epochs",
+        "3",
+        "--run-dir",
+        "run",
+    ]
 
     def training(*more):
         command = [os.path.join(ROOT, "train_SRWGAN.py"), *(more or flags)]

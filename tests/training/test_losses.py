@@ -56,16 +56,21 @@ def test_the_penalty_pulls_a_critics_gradient_to_norm_1():
     weight = tf.Variable(0.5)
     critic = LinearCritic(1.0)
     with tf.GradientTape() as tape:
-        penalty, _ = losses.gradient_penalty(lambda x, training: weight * critic(x), noise((2, 6, 5, 3)),
-                                             noise((2, 6, 5, 3), 1), noise(2, 2))
+        penalty, _ = losses.gradient_penalty(
+            lambda x, training: weight * critic(x), noise((2, 6, 5, 3)), noise((2, 6, 5, 3), 1), noise(2, 2)
+        )
     np.testing.assert_allclose(tape.gradient(penalty, weight), 2 * 2 * (0.5 - 1), rtol=1e-4)  # d (w - 1)^2, 2 samples
 
 
 def test_the_penalty_of_a_critic_that_ignores_its_input_is_finite():
     weight = tf.Variable(0.0)
     with tf.GradientTape() as tape:
-        penalty, norms = losses.gradient_penalty(lambda x, training: weight * tf.reduce_sum(x, [1, 2, 3])[:, None],
-                                                 noise((2, 6, 5, 3)), noise((2, 6, 5, 3), 1), noise(2, 2))
+        penalty, norms = losses.gradient_penalty(
+            lambda x, training: weight * tf.reduce_sum(x, [1, 2, 3])[:, None],
+            noise((2, 6, 5, 3)),
+            noise((2, 6, 5, 3), 1),
+            noise(2, 2),
+        )
     np.testing.assert_allclose(penalty, 1.0, atol=1e-5)
     np.testing.assert_allclose(norms, 0.0, atol=1e-5)
     assert np.isfinite(tape.gradient(penalty, weight))
@@ -102,8 +107,10 @@ def maps(seed):
 
 def test_content_loss_divided_by_the_real_energy():
     real, fake = maps(0), maps(1)
-    expected = sum(((f - r) ** 2).mean(axis=(1, 2, 3)) / (r**2).mean(axis=(1, 2, 3))
-                   for r, f in zip(real, fake, strict=True)) / 2
+    expected = (
+        sum(((f - r) ** 2).mean(axis=(1, 2, 3)) / (r**2).mean(axis=(1, 2, 3)) for r, f in zip(real, fake, strict=True))
+        / 2
+    )
     np.testing.assert_allclose(losses.content_loss(real, fake), expected, rtol=1e-4)
 
 

@@ -71,6 +71,7 @@ def test_a_gradient_of_zero_is_no_step():
 
 def test_a_generator_learns_faster_than_with_adam():
     """Both from the same start to the same target, at the rates of docs/recipe.md."""
+
     def loss_after(kind, rate):
         keras.utils.set_random_seed(0)
         generator = Generator(16, 2, 2)

@@ -58,8 +58,13 @@ def test_without_a_discriminator(tmp_path, samples):
 
 
 def test_curves_of_a_history_with_gaps(tmp_path):
-    history = {"psnr": [24.0, 25.5, 26.0], "psnr_bicubic": [24.5] * 3, "d_loss": [None, None, -1.5],
-               "gp_weight": [10.0] * 3, "reconstruction_loss": [0.1, 0.05, float("nan")]}
+    history = {
+        "psnr": [24.0, 25.5, 26.0],
+        "psnr_bicubic": [24.5] * 3,
+        "d_loss": [None, None, -1.5],
+        "gp_weight": [10.0] * 3,
+        "reconstruction_loss": [0.1, 0.05, float("nan")],
+    }
     draw_history(history, str(tmp_path / "curves.png"))
     with Image.open(tmp_path / "curves.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5

@@ -34,10 +34,23 @@ def make_run(make_photo, tmp_path, eagerly):
     def make(epochs, name="run"):
         keras.utils.set_random_seed(0)
         generator, discriminator = Generator(4, 1, 2), Discriminator(4)
-        trainer = Trainer(generator, discriminator, None, Objective(cweight=0), build_optimizer(1e-3),
-                          build_optimizer(1e-3), with_precision(generator, "float32"))
-        return Run(trainer, CropStream(photos, 16, 2, 2), held_out_crops(photos[:1], 16, 2, 1), str(tmp_path / name),
-                   epochs, warmup_epochs=epochs)
+        trainer = Trainer(
+            generator,
+            discriminator,
+            None,
+            Objective(cweight=0),
+            build_optimizer(1e-3),
+            build_optimizer(1e-3),
+            with_precision(generator, "float32"),
+        )
+        return Run(
+            trainer,
+            CropStream(photos, 16, 2, 2),
+            held_out_crops(photos[:1], 16, 2, 1),
+            str(tmp_path / name),
+            epochs,
+            warmup_epochs=epochs,
+        )
 
     (tmp_path / "run").mkdir()
     return make
@@ -112,7 +125,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(make_run, tmp_path, full_disk)
     with pytest.raises(OSError, match=f"No checkpoint could be written to .*Last good checkpoint: .*ckpt-{STEPS}"):
         run.train()
     assert sorted(os.listdir(tmp_path / "run" / "checkpoints")) == [
-        "checkpoint", f"ckpt-{STEPS}.data-00000-of-00001", f"ckpt-{STEPS}.index"]
+        "checkpoint",
+        f"ckpt-{STEPS}.data-00000-of-00001",
+        f"ckpt-{STEPS}.index",
+    ]
     resumed = make_run(2)
     assert resumed.restore() == STEPS
     assert len(resumed.history["psnr"]) == 1
@@ -143,14 +159,26 @@ def start(photo_folder, tmp_path):
     """(flags of train_SRWGAN.py) -> a process of it on one thread, with a tiny classifier for its content loss."""
     image = keras.Input((None, None, 3))
     keras.Model(image, keras.layers.Conv2D(4, 3, 2, name="maps")(image)).save(tmp_path / "classifier.keras")
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1",
-                   "TF_DETERMINISTIC_OPS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {
+        **os.environ,
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_DETERMINISTIC_OPS": "1",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
     processes = []
 
     def start(*flags):
         with open(tmp_path / "log", "w") as log:
-            processes.append(subprocess.Popen([sys.executable, os.path.join(ROOT, "train_SRWGAN.py"), *flags],
-                                              stderr=log, stdout=log, cwd=tmp_path, env=environment))
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, os.path.join(ROOT, "train_SRWGAN.py"), *flags],
+                    stderr=log,
+                    stdout=log,
+                    cwd=tmp_path,
+                    env=environment,
+                )
+            )
         return processes[-1]
 
     yield start
@@ -172,10 +200,42 @@ def tensors(folder):
 
 def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_folder, tmp_path):
     """kill -9 in the second epoch, SIGTERM in the third; float32 and one thread."""
-    flags = ["--datapath", str(photo_folder), "--trainnum", "5", "--validnum", "1", "--cropsz", "32", "--batchsz", "2",
-             "--filters", "4", "--blocks", "1", "--dfilters", "4", "--pretrained", "classifier.keras",
-             "--hyperpixel-layers", "maps", "--weighting", "gradient", "--lr-schedule", "cosine", "--dstep", "2",
-             "--precision", "float32", "--strategy", "one", "--crops-per-photo", "12", "--epochs", "3"]
+    flags = [
+        "--datapath",
+        str(photo_folder),
+        "--trainnum",
+        "5",
+        "--validnum",
+        "1",
+        "--cropsz",
+        "32",
+        "--batchsz",
+        "2",
+        "--filters",
+        "4",
+        "--blocks",
+        "1",
+        "--dfilters",
+        "4",
+        "--pretrained",
+        "classifier.keras",
+        "--hyperpixel-layers",
+        "maps",
+        "--weighting",
+        "gradient",
+        "--lr-schedule",
+        "cosine",
+        "--dstep",
+        "2",
+        "--precision",
+        "float32",
+        "--strategy",
+        "one",
+        "--crops-per-photo",
+        "12",
+        "--epochs",
+        "3",
+    ]
     assert start(*flags, "--run-dir", "whole").wait() == 0, (tmp_path / "log").read_text()
 
     checkpoints = tmp_path / "run" / "checkpoints"
@@ -188,8 +248,10 @@ def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_fol
     run.send_signal(signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM
     stopped_at = max(numbers(checkpoints))
-    assert f"Checkpoint written: run/checkpoints/ckpt-{stopped_at}. Go on with --resume run" in (
-        tmp_path / "log").read_text()
+    assert (
+        f"Checkpoint written: run/checkpoints/ckpt-{stopped_at}. Go on with --resume run"
+        in (tmp_path / "log").read_text()
+    )
     assert start("--resume", "run").wait() == 0
     assert f"Going on after {stopped_at} of 90 batches" in (tmp_path / "log").read_text()
 

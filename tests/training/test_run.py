@@ -31,9 +31,16 @@ def make_run(make_photo, tmp_path):
     def make(name="run", epochs=2, repeat_edges=0, **options):
         keras.utils.set_random_seed(0)
         generator, discriminator = Generator(4, 1, 2), Discriminator(4)
-        trainer = Trainer(generator, discriminator, lambda images: [images + 0.5], Objective(cweight=0.1),
-                          build_optimizer(1e-3, "cosine", epochs * STEPS), build_optimizer(1e-3),
-                          with_precision(generator, "float32"), repeat_edges=repeat_edges)
+        trainer = Trainer(
+            generator,
+            discriminator,
+            lambda images: [images + 0.5],
+            Objective(cweight=0.1),
+            build_optimizer(1e-3, "cosine", epochs * STEPS),
+            build_optimizer(1e-3),
+            with_precision(generator, "float32"),
+            repeat_edges=repeat_edges,
+        )
         stream = CropStream(photos, 16, 2, 2, seed=1)
         validation = held_out_crops(photos[:2], 24, 2, 2)
         (tmp_path / name).mkdir(exist_ok=True)
@@ -56,8 +63,11 @@ def after_each_batch(run, action):
 
 
 def weights(run):
-    return [np.array(v) for network in (run.trainer.generator, run.trainer.discriminator, run.trainer.average)
-            for v in network.get_weights()]
+    return [
+        np.array(v)
+        for network in (run.trainer.generator, run.trainer.discriminator, run.trainer.average)
+        for v in network.get_weights()
+    ]
 
 
 def lasting(history):
@@ -112,8 +122,18 @@ def test_phases_in_their_order_and_a_history_that_notebooks_read(make_run, tmp_p
     after_each_batch(run, lambda n, phase: phases.append(phase))
     history = run.train()
     assert phases == ["warmup"] * 3 + ["critic"] * 2 + ["full"]
-    known = {"d_loss", "g_loss", "g_loss_total", "content_loss", "reconstruction_loss", "gradient_penaty",
-             "gradient_penalty", "gp_weight", "content_weight", "psnr"}
+    known = {
+        "d_loss",
+        "g_loss",
+        "g_loss_total",
+        "content_loss",
+        "reconstruction_loss",
+        "gradient_penaty",
+        "gradient_penalty",
+        "gp_weight",
+        "content_weight",
+        "psnr",
+    }
     assert known <= set(history)
     assert all(len(values) == 2 for values in history.values())
     assert history["d_loss"][0] is None and math.isfinite(history["d_loss"][1])

@@ -33,8 +33,16 @@ def networks(policy="float32", seed=0):
 
 def build(objective=WEIGHTS, rate=0.05, optimizer=keras.optimizers.SGD, policy="float32", **options):
     generator, discriminator = networks(policy)
-    return Trainer(generator, discriminator, hyperpixels, objective, optimizer(rate), optimizer(rate),
-                   with_precision(generator, policy), **options)
+    return Trainer(
+        generator,
+        discriminator,
+        hyperpixels,
+        objective,
+        optimizer(rate),
+        optimizer(rate),
+        with_precision(generator, policy),
+        **options,
+    )
 
 
 def batch(number=4, draws=1, seed=0):
@@ -48,8 +56,12 @@ def state(trainer):
     """All that training changes."""
     optimizers = [*trainer.generator_optimizer.variables, *trainer.discriminator_optimizer.variables]
     networks = [trainer.generator, trainer.discriminator, trainer.average]
-    return [np.array(v) for v in [w for network in networks for w in network.get_weights()] + optimizers
-            + [*trainer.running_norms.values(), *trainer.adaptive.values(), trainer.averaged_steps]]
+    return [
+        np.array(v)
+        for v in [w for network in networks for w in network.get_weights()]
+        + optimizers
+        + [*trainer.running_norms.values(), *trainer.adaptive.values(), trainer.averaged_steps]
+    ]
 
 
 def assert_weights(network, expected, rtol=2e-4, atol=1e-6):
@@ -95,8 +107,17 @@ def test_a_warm_up_step_descends_the_reconstruction_loss_alone(eagerly, form):
     generator, _ = networks()
     error = high_res - generator(low_res)
     expected = tf.reduce_mean(error**2 if form == "mse" else tf.abs(error))
-    sgd(generator, lambda: 3 * (tf.reduce_mean((generator(low_res) - high_res) ** 2) if form == "mse"
-                                else tf.reduce_mean(tf.abs(generator(low_res) - high_res))))
+    sgd(
+        generator,
+        lambda: (
+            3
+            * (
+                tf.reduce_mean((generator(low_res) - high_res) ** 2)
+                if form == "mse"
+                else tf.reduce_mean(tf.abs(generator(low_res) - high_res))
+            )
+        ),
+    )
     assert_weights(trainer.generator, generator.get_weights())
     assert same(critic, trainer.discriminator.get_weights())
     np.testing.assert_allclose(metrics["reconstruction"], expected, rtol=1e-5)
@@ -147,10 +168,12 @@ def test_a_critic_step_descends_the_wasserstein_loss_with_the_penalty(eagerly):
 
 def hand_losses(generator, discriminator, low_res, high_res):
     fake = generator(low_res)
-    return fake, {"adversarial": -tf.reduce_mean(discriminator(fake)),
-                  "reconstruction": tf.reduce_mean((fake - high_res) ** 2),
-                  "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake))),
-                  "lattice": tf.reduce_mean(lattice_loss(high_res, fake, 2))}
+    return fake, {
+        "adversarial": -tf.reduce_mean(discriminator(fake)),
+        "reconstruction": tf.reduce_mean((fake - high_res) ** 2),
+        "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake))),
+        "lattice": tf.reduce_mean(lattice_loss(high_res, fake, 2)),
+    }
 
 
 def test_a_full_step_trains_the_critic_then_the_generator_against_it(eagerly):
@@ -431,9 +454,16 @@ def test_overfitting_one_photograph_beats_bicubic(make_photo):
     low_res, high_res = to_range(downscale(tf.constant(crop), 2)), to_range(tf.constant(crop))
     keras.utils.set_random_seed(0)
     generator, discriminator = Generator(16, 2, 2), Discriminator(4)
-    trainer = Trainer(generator, discriminator, None, Objective(cweight=0, reconstruction="l1"),
-                      build_optimizer(5e-3, "cosine", 150), build_optimizer(1e-3), with_precision(generator, "float32"),
-                      ema=0.9)
+    trainer = Trainer(
+        generator,
+        discriminator,
+        None,
+        Objective(cweight=0, reconstruction="l1"),
+        build_optimizer(5e-3, "cosine", 150),
+        build_optimizer(1e-3),
+        with_precision(generator, "float32"),
+        ema=0.9,
+    )
     for _ in range(150):
         trainer.train_batch((low_res, high_res, tf.zeros((1, 1))), "warmup")
     made, bicubic = trainer.average(low_res), upscale_bicubic(low_res, 2)

@@ -3,9 +3,31 @@ import tensorflow as tf
 
 import train_SRWGAN
 
-FLAGS = ["--cropsz", "64", "--trainnum", "4", "--validnum", "2", "--batchsz", "2", "--epochs", "2", "--tensorboard",
-         "--warmup-epochs", "2", "--filters", "4", "--blocks", "1", "--dfilters", "4", "--cweight", "0",
-         "--run-dir", "run"]
+FLAGS = [
+    "--cropsz",
+    "64",
+    "--trainnum",
+    "4",
+    "--validnum",
+    "2",
+    "--batchsz",
+    "2",
+    "--epochs",
+    "2",
+    "--tensorboard",
+    "--warmup-epochs",
+    "2",
+    "--filters",
+    "4",
+    "--blocks",
+    "1",
+    "--dfilters",
+    "4",
+    "--cweight",
+    "0",
+    "--run-dir",
+    "run",
+]
 
 
 def test_scalars_and_a_picture_of_each_epoch(eagerly, photo_folder, tmp_path, monkeypatch):

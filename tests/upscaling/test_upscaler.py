@@ -52,8 +52,17 @@ def difference(a, b):
     return np.abs(np.asarray(a, int) - np.asarray(b, int)).max()
 
 
-@pytest.mark.parametrize("scale, blocks, activation", [(2, 1, "leaky_relu"), (3, 2, "leaky_relu"), (4, 3, "leaky_relu"),
-                                                       (8, 1, "leaky_relu"), (4, 2, "prelu"), (3, 1, "prelu")])
+@pytest.mark.parametrize(
+    "scale, blocks, activation",
+    [
+        (2, 1, "leaky_relu"),
+        (3, 2, "leaky_relu"),
+        (4, 3, "leaky_relu"),
+        (8, 1, "leaky_relu"),
+        (4, 2, "prelu"),
+        (3, 1, "prelu"),
+    ],
+)
 def test_every_scale_is_the_image_operator(scale, blocks, activation):
     generator = make_generator(scale, blocks, activation=activation)
     pixels = random_pixels(13, 22, 3)

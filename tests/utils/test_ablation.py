@@ -20,23 +20,36 @@ def runs_in(folder, *names):
     """Runs whose command is not train_SRWGAN.py's, which tests replace."""
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return [ablation.Run(name, ["--epochs", "1", "--trainnum", "2", "--batchsz", "2"], folder / name,
-                         None if name.startswith("base") else name) for name in names]
+    return [
+        ablation.Run(
+            name,
+            ["--epochs", "1", "--trainnum", "2", "--batchsz", "2"],
+            folder / name,
+            None if name.startswith("base") else name,
+        )
+        for name in names
+    ]
 
 
 def finish(run, psnr=30.0, conditions=("clean",)):
     """What a finished and measured run leaves."""
     run.model.mkdir(parents=True)
     (run.model / "config.json").write_text("{}")
-    pictures = [{"condition": condition, "data": "bench", "name": name, "psnr_y": psnr + shift, "ssim": psnr / 40,
-                 "lpips": 0.3} for condition in conditions for name, shift in (("a", -1), ("b", 1))]
+    pictures = [
+        {"condition": condition, "data": "bench", "name": name, "psnr_y": psnr + shift, "ssim": psnr / 40, "lpips": 0.3}
+        for condition in conditions
+        for name, shift in (("a", -1), ("b", 1))
+    ]
     ablation.write_json(run.folder / "evaluation.json", {"bench": [], "parameters": 1234, "pictures": pictures})
 
 
 def commands(monkeypatch, code):
     """Let every run do this Python code, in which `folder` is its folder."""
-    monkeypatch.setattr(ablation.Run, "command", lambda run: [
-        sys.executable, "-c", f"import pathlib, sys; folder = pathlib.Path({str(run.folder)!r})\n{code}"])
+    monkeypatch.setattr(
+        ablation.Run,
+        "command",
+        lambda run: [sys.executable, "-c", f"import pathlib, sys; folder = pathlib.Path({str(run.folder)!r})\n{code}"],
+    )
 
 
 def test_the_band_is_the_prediction_interval_of_one_more_seed():
@@ -58,7 +71,12 @@ def test_one_in_twenty_seeds_leaves_the_band():
 def test_verdicts():
     band = 30.0, 0.5
     assert [ablation.verdict(value, band, True) for value in (29.4, 29.5, 30.0, 30.5, 30.6)] == [
-        "worse", "none", "none", "none", "better"]
+        "worse",
+        "none",
+        "none",
+        "none",
+        "better",
+    ]
     assert [ablation.verdict(value, band, False) for value in (29.4, 30.6)] == ["better", "worse"]
 
 
@@ -76,8 +94,10 @@ def test_tables_figure_and_csv_of_known_figures(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| base |  | 30.10 ± 0.50 | 0.7525 ± 0.0124 | 0.3000 ± 0.0000 | 0.50 s | 1,234 |" in printed
     shift, gif, *more = [line for line in printed.splitlines() if line.startswith(("| shift", "| degradation"))]
-    assert shift == ("| shift-0 | `--shift 0` | 30.20 (+0.10, none) | 0.7550 (+0.0025, none) | 0.3000 (+0.0000, none) "
-                     "| x 1.25 | 1,234 |")
+    assert shift == (
+        "| shift-0 | `--shift 0` | 30.20 (+0.10, none) | 0.7550 (+0.0025, none) | 0.3000 (+0.0000, none) "
+        "| x 1.25 | 1,234 |"
+    )
     assert "| 32.00 (+1.90, **better**) |" in gif and len(more) == 2  # the GIF's and the JPEG's tables
     assert "latweight" not in printed
     text = document.read_text()
@@ -86,23 +106,34 @@ def test_tables_figure_and_csv_of_known_figures(tmp_path, capsys):
     with open(tmp_path / "ablation.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["run"], row["psnr_y_verdict"]) for row in rows if row["condition"] == "clean"] == [
-        ("base-0", ""), ("base-1", ""), ("base-2", ""), ("shift-0", "none"), ("degradation-gif", "better")]
+        ("base-0", ""),
+        ("base-1", ""),
+        ("base-2", ""),
+        ("shift-0", "none"),
+        ("degradation-gif", "better"),
+    ]
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
-    commands(monkeypatch, "print('first line'); print('no good'); sys.exit(3) if folder.name == 'shift-0' else None\n"
-             "(folder / 'model_Gen').mkdir(); (folder / 'model_Gen' / 'config.json').touch()")
+    commands(
+        monkeypatch,
+        "print('first line'); print('no good'); sys.exit(3) if folder.name == 'shift-0' else None\n"
+        "(folder / 'model_Gen').mkdir(); (folder / 'model_Gen' / 'config.json').touch()",
+    )
     runs = runs_in(tmp_path, "base-0", "shift-0", "latweight")
-    (name, reason), = ablation.train_all(runs, jobs=2)
+    ((name, reason),) = ablation.train_all(runs, jobs=2)
     assert name == "shift-0" and reason.startswith("no good") and "log.txt" in reason
     assert [run.finished for run in runs] == [True, False, True]
 
 
 def test_sigint_lets_the_runs_write_their_checkpoints(tmp_path, monkeypatch):
     # A shell's background jobs, and so perhaps these tests, start with SIGINT ignored: a training sets its own handler.
-    commands(monkeypatch, "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-             "try:\n    (folder / 'started').touch(); time.sleep(60)\n"
-             "except KeyboardInterrupt:\n    (folder / 'saved').touch()")
+    commands(
+        monkeypatch,
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n    (folder / 'started').touch(); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    (folder / 'saved').touch()",
+    )
 
     def interrupt_once_started(seconds):
         if (tmp_path / "base-0" / "started").exists():
@@ -115,7 +146,7 @@ def test_sigint_lets_the_runs_write_their_checkpoints(tmp_path, monkeypatch):
 
 
 def test_a_run_with_a_checkpoint_is_resumed(tmp_path):
-    run, = runs_in(tmp_path, "base-0")
+    (run,) = runs_in(tmp_path, "base-0")
     assert "--run-dir" in run.command()
     (run.folder / "run" / "checkpoints").mkdir(parents=True)
     (run.folder / "run" / "checkpoints" / "checkpoint").touch()
@@ -129,12 +160,15 @@ def test_other_flags_in_the_same_folder_are_refused(tmp_path, photo_folder, caps
     assert "base-0 of other flags" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags, named", [
-    (["--only", "nonsense"], "upsampling-fourier"),
-    (["--bench", "nowhere"], "nowhere"),
-    (["--datapath", "nowhere"], "nowhere"),
-    (["--pretrained-weights", "nothing.h5"], "nothing.h5"),
-])
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        (["--only", "nonsense"], "upsampling-fourier"),
+        (["--bench", "nowhere"], "nowhere"),
+        (["--datapath", "nowhere"], "nowhere"),
+        (["--pretrained-weights", "nothing.h5"], "nothing.h5"),
+    ],
+)
 def test_bad_inputs_are_refused_before_the_training(flags, named, tmp_path, capsys):
     assert ablation.main(["--out", str(tmp_path / "out"), *flags]) == 2
     assert named in capsys.readouterr().err and not (tmp_path / "out").exists()
@@ -172,8 +206,25 @@ def test_two_runs_end_to_end(tmp_path, photo_folder, monkeypatch, capsys, eagerl
     monkeypatch.setattr(ablation, "train_all", train_two)
     handler = signal.getsignal(signal.SIGTERM)
     base = f"--epochs 2 --warmup-epochs 1 --precision float32 --strategy one --cache {tmp_path / 'cache'}"
-    arguments = [*TINY, "--datapath", str(photo_folder), "--bench", str(photo_folder), "--out", str(out),
-                 "--base", base, "--seeds", "2", "--only", "shift-0", "--jobs", "2", "--timing", "1"]
+    arguments = [
+        *TINY,
+        "--datapath",
+        str(photo_folder),
+        "--bench",
+        str(photo_folder),
+        "--out",
+        str(out),
+        "--base",
+        base,
+        "--seeds",
+        "2",
+        "--only",
+        "shift-0",
+        "--jobs",
+        "2",
+        "--timing",
+        "1",
+    ]
     assert ablation.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "| shift-0 | `--shift 0` |" in printed

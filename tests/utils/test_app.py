@@ -409,7 +409,7 @@ def test_generators_are_found_alone_and_in_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_generators([tmp_path / "nowhere"])
     with pytest.raises(ValueError, match="Expected a generator"):
-        find_generators([tmp_path / "a" / "SRWGAN_Gen" / ".."  / ".."])
+        find_generators([tmp_path / "a" / "SRWGAN_Gen" / ".." / ".."])
 
 
 def test_a_generators_robust_one_is_offered_after_it(tmp_path):
@@ -418,7 +418,10 @@ def test_a_generators_robust_one_is_offered_after_it(tmp_path):
     (first / "robust" / "generator.keras").touch()
     found = find_generators([first, second])
     assert list(found.items()) == [
-        ("SRWGAN_Gen", first), ("SRWGAN_Gen/robust", first / "robust"), ("Other_Gen", second)]
+        ("SRWGAN_Gen", first),
+        ("SRWGAN_Gen/robust", first / "robust"),
+        ("Other_Gen", second),
+    ]
 
 
 def test_only_offered_models_are_loaded():

@@ -25,8 +25,12 @@ def test_convolutions_of_the_discriminator_by_hand():
     """An odd side is padded to an even one before space to depth."""
     for side, half in (32, 16), (31, 16):
         assert convolutions(Discriminator(8), side) == [
-            conv(half, 3, 12, 8), conv(half // 2, 4, 8, 12), conv(half // 4, 4, 12, 24), conv(half // 4, 3, 24, 24),
-            conv(half // 4, 3, 24, 1)]
+            conv(half, 3, 12, 8),
+            conv(half // 2, 4, 8, 12),
+            conv(half // 4, 4, 12, 24),
+            conv(half // 4, 3, 24, 24),
+            conv(half // 4, 3, 24, 1),
+        ]
 
 
 def test_convolutions_up_to_the_chosen_layers_of_a_classifier():
@@ -44,9 +48,12 @@ def test_a_step_is_the_sum_of_its_parts():
     features = keras.Model(image, keras.layers.Conv2D(4, 1)(image))
     found = benchmark_train.operations_of(trainer, {"resnet50": types.SimpleNamespace(features=features)})
     g, d = convolutions(trainer.generator, 64), convolutions(trainer.discriminator, 252)
-    steps = {"generator": 3 * sum(g) - g[0], "penalty": 4 * sum(d) - 2 * d[-1],
-             "discriminator": 10 * sum(d) - 2 * d[0] - 2 * d[-1] + sum(g),
-             "content loss, resnet50": 3 * conv(252, 1, 3, 4)}
+    steps = {
+        "generator": 3 * sum(g) - g[0],
+        "penalty": 4 * sum(d) - 2 * d[-1],
+        "discriminator": 10 * sum(d) - 2 * d[0] - 2 * d[-1] + sum(g),
+        "content loss, resnet50": 3 * conv(252, 1, 3, 4),
+    }
     for name, count in steps.items():
         assert found[name] == 4 * count
     assert found["whole step"] == 4 * (sum(steps.values()) - steps["penalty"] + 2 * sum(d))

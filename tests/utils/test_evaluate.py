@@ -143,10 +143,16 @@ def test_the_mean_of_generators_is_exported(tmp_path, capsys):
     assert "what was there: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["a", "nothing"], "nothing"), (["a", "b", "--shares", "1"], "one for each"),
-    (["a", "--shares", "0"], "0 or more, not all"), (["a", "b", "--shares", "2", "-1"], "0 or more, not all"),
-    (["a", "small"], "same architecture")])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a", "nothing"], "nothing"),
+        (["a", "b", "--shares", "1"], "one for each"),
+        (["a", "--shares", "0"], "0 or more, not all"),
+        (["a", "b", "--shares", "2", "-1"], "0 or more, not all"),
+        (["a", "small"], "same architecture"),
+    ],
+)
 def test_means_that_cannot_be_made(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
     for name, filters in (("a", 4), ("b", 4), ("small", 8)):

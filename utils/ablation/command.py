@@ -39,8 +39,10 @@ HELD_OUT = 8
 
 # Gradients of an L1 loss at an image of 96x96 have a norm of 0.006, of the critic 1, of the content loss 0.5: these
 # weights bring them to 1 : 0.25 : 5, what `weighting-gradient` asks for by its weights.
-BASE = ("--reconstruction l1 --advweight 0.0015 --interpolation uniform --weighting fixed "
-        "--glr 4e-4 --dlr 4e-4 --beta1 0.5 --beta2 0.9 --ema 0.99")
+BASE = (
+    "--reconstruction l1 --advweight 0.0015 --interpolation uniform --weighting fixed "
+    "--glr 4e-4 --dlr 4e-4 --beta1 0.5 --beta2 0.9 --ema 0.99"
+)
 CONTENT = "--pretrained vgg16 --hyperpixel-layers 2,5,9 --content-norm unit"
 CONTENT_WEIGHT = {"fixed": 0.06, "gradient": 1}
 
@@ -97,12 +99,18 @@ def main(arguments=None):
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(prog="python3 -m utils.ablation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python3 -m utils.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add, count = parser.add_argument, whole(1)
     add("--datapath", default=train_SRWGAN.BUNDLED_PHOTOS, help="photographs to train on (the bundled ones)")
-    add("--bench", nargs="+", default=[str(ROOT / "Images" / "originals")], metavar="DIR",
-        help="pairs NAME_LR, NAME_HR or originals to measure on (Images/originals)")
+    add(
+        "--bench",
+        nargs="+",
+        default=[str(ROOT / "Images" / "originals")],
+        metavar="DIR",
+        help="pairs NAME_LR, NAME_HR or originals to measure on (Images/originals)",
+    )
     add("--out", default="ablation", metavar="DIR", help="folder of all runs and results (ablation)")
     add("--filters", type=count, default=32, help="(32)")
     add("--blocks", type=count, default=4, help="(4)")
@@ -110,14 +118,22 @@ def parse_arguments(arguments=None):
     add("--cropsz", type=count, default=96, help="(96)")
     add("--batchsz", type=count, default=8, help="(8)")
     add("--seeds", type=int, choices=list(STUDENT), default=3, help="runs of the base (3)")
-    add("--pretrained-weights", metavar="FILE",
-        help="VGG16's weights without top layers; without them there is no content loss")
+    add(
+        "--pretrained-weights",
+        metavar="FILE",
+        help="VGG16's weights without top layers; without them there is no content loss",
+    )
     add("--base", default="", metavar="FLAGS", help="further flags of train_SRWGAN.py for all runs, absolute paths")
     add("--only", nargs="+", metavar="NAME", help="these variants beside the base")
     add("--list", action="store_true", help="print the variants and their flags")
     add("--jobs", type=count, default=1, help="runs at once, which share the processor's cores (1)")
-    add("--timing", type=whole(0), default=5, metavar="STEPS",
-        help="steps of each variant that are timed in turn with the base's, after the training; 0: none (5)")
+    add(
+        "--timing",
+        type=whole(0),
+        default=5,
+        metavar="STEPS",
+        help="steps of each variant that are timed in turn with the base's, after the training; 0: none (5)",
+    )
     add("--document", metavar="FILE", help="Markdown whose marked part becomes the tables; the figure goes beside it")
     return parser.parse_args(arguments)
 
@@ -165,8 +181,9 @@ def plan(options):
     if unknown:
         raise ValueError(f"Received: --only {' '.join(unknown)}. Expected some of {', '.join(VARIANTS)}.")
     folder, flags = Path(options.out).absolute(), base_flags(options)
-    runs = [Run(f"base-{seed}", [*flags, "--seed", str(seed)], folder / f"base-{seed}")
-            for seed in range(options.seeds)]
+    runs = [
+        Run(f"base-{seed}", [*flags, "--seed", str(seed)], folder / f"base-{seed}") for seed in range(options.seeds)
+    ]
     for name in options.only or VARIANTS:
         runs.append(Run(name, [*runs[0].flags, *variant_flags(name, options)], folder / name, name))
     for run in runs:
@@ -182,8 +199,10 @@ def keep_flags(run):
     path = run.folder / "flags.json"
     before = read_json(path)
     if before not in (None, run.flags):
-        raise ValueError(f"Received: --out with {run.name} of other flags ({shlex.join(before)}). "
-                         f"Expected the same ({shlex.join(run.flags)}), or another folder.")
+        raise ValueError(
+            f"Received: --out with {run.name} of other flags ({shlex.join(before)}). "
+            f"Expected the same ({shlex.join(run.flags)}), or another folder."
+        )
     write_json(path, run.flags)
 
 
@@ -197,10 +216,19 @@ def base_flags(options):
     held_out = min(HELD_OUT, max(1, number // 10))
     trained = max(1, number - held_out)
     crops = max(1, round(options.steps * options.batchsz / EPOCHS / trained))
-    flags = {"datapath": os.path.abspath(options.datapath), "trainnum": trained, "validnum": held_out,
-             "crops-per-photo": crops, "epochs": EPOCHS, "warmup-epochs": WARMUP_EPOCHS, "filters": options.filters,
-             "blocks": options.blocks, "dfilters": options.filters, "cropsz": options.cropsz,
-             "batchsz": options.batchsz}
+    flags = {
+        "datapath": os.path.abspath(options.datapath),
+        "trainnum": trained,
+        "validnum": held_out,
+        "crops-per-photo": crops,
+        "epochs": EPOCHS,
+        "warmup-epochs": WARMUP_EPOCHS,
+        "filters": options.filters,
+        "blocks": options.blocks,
+        "dfilters": options.filters,
+        "cropsz": options.cropsz,
+        "batchsz": options.batchsz,
+    }
     if options.pretrained_weights:
         flags["pretrained-weights"] = os.path.abspath(options.pretrained_weights)
     written = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
@@ -252,11 +280,17 @@ def planned_batches(run):
 def start(run, jobs):
     """The process, in its own session, so that Ctrl-C reaches it once, and in its folder, for what it writes there."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads,
-                   "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
     with open(run.folder / "log.txt", "a") as log:
-        return subprocess.Popen(run.command(), cwd=run.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            run.command(),
+            cwd=run.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def last_line(path):
@@ -284,8 +318,10 @@ def evaluate_all(runs, options):
             failed.append((run.name, f"{type(error).__name__}: {error}"))
     figures = {name: [] for name in ["bicubic", *methods]}
     for condition in CONDITIONS:
-        folders = {data: degraded_pairs(folder, condition, Path(options.out) / "bench" / condition / data)
-                   for data, folder in zip(evaluate.labels(bench), bench, strict=True)}
+        folders = {
+            data: degraded_pairs(folder, condition, Path(options.out) / "bench" / condition / data)
+            for data, folder in zip(evaluate.labels(bench), bench, strict=True)
+        }
         chosen = [of_run[condition] for of_run in methods.values() if condition in of_run]
         bicubic = evaluate.Method("bicubic", 4, lambda low_res: evaluate.bicubic(low_res, 4), 0, None)
         for result in evaluate.evaluate([bicubic, *chosen], folders, SimpleNamespace(picture=None, wear=None))[0]:
@@ -381,12 +417,24 @@ def report(runs, options):
     measured = [(run, read_json(run.folder / "evaluation.json")) for run in runs]
     measured = [(run, evaluation) for run, evaluation in measured if evaluation]
     bases = [run for run, _ in measured if not run.variant]
-    rows = [{"run": run.name, "variant": run.variant, "flags": VARIANTS.get(run.variant, ""),
-             "parameters": evaluation["parameters"], **step_times(run), "figures": means(evaluation["pictures"])}
-            for run, evaluation in measured]
+    rows = [
+        {
+            "run": run.name,
+            "variant": run.variant,
+            "flags": VARIANTS.get(run.variant, ""),
+            "parameters": evaluation["parameters"],
+            **step_times(run),
+            "figures": means(evaluation["pictures"]),
+        }
+        for run, evaluation in measured
+    ]
     bicubic = means(read_json(Path(options.out) / "bicubic.json")["pictures"])
-    bands = {condition: {name: band([row["figures"][condition][name] for row in rows if not row["variant"]])
-                         for name in METRICS} for condition in CONDITIONS}
+    bands = {
+        condition: {
+            name: band([row["figures"][condition][name] for row in rows if not row["variant"]]) for name in METRICS
+        }
+        for condition in CONDITIONS
+    }
     judge(rows, bands)
     text = f"{caption(bases, measured, options)}\n\n{tables(rows, bands, bicubic)}"
     out = Path(options.out)
@@ -411,8 +459,12 @@ def step_times(run):
 def means(pictures):
     """{condition: {figure: mean over all pictures of all folders}}."""
     conditions = dict.fromkeys(picture["condition"] for picture in pictures)
-    return {condition: {name: mean(picture[name] for picture in pictures if picture["condition"] == condition)
-                        for name in METRICS} for condition in conditions}
+    return {
+        condition: {
+            name: mean(picture[name] for picture in pictures if picture["condition"] == condition) for name in METRICS
+        }
+        for condition in conditions
+    }
 
 
 def band(values):
@@ -436,8 +488,10 @@ def judge(rows, bands):
     """Give the variants' rows their verdicts, {condition: {figure: verdict}}."""
     for row in rows:
         if row["variant"]:
-            row["verdicts"] = {condition: {name: verdict(figures[name], bands[condition][name], METRICS[name][2])
-                                           for name in METRICS} for condition, figures in row["figures"].items()}
+            row["verdicts"] = {
+                condition: {name: verdict(figures[name], bands[condition][name], METRICS[name][2]) for name in METRICS}
+                for condition, figures in row["figures"].items()
+            }
 
 
 def caption(bases, measured, options):
@@ -447,13 +501,15 @@ def caption(bases, measured, options):
     pictures = sum(picture["condition"] == "clean" for picture in measured[0][1]["pictures"])
     names = ", ".join(os.path.basename(os.path.abspath(folder)) for folder in options.bench)
     flags = shlex.join(without_paths(bases[0].flags))
-    return (f"{args.filters} filters, {args.blocks} blocks, {args.trainnum} photographs, {steps:,} batches of "
-            f"{args.batchsz} crops of {args.cropsz}x{args.cropsz}, the last {adversarial:,} of them adversarial. Means "
-            f"over {pictures} pictures ({names}). The base is {len(bases)} runs of different seeds (`{flags}`): mean ± "
-            "half the 95% prediction interval, which one more seed would leave one time in twenty "
-            f"(t s √(1 + 1/n), n = {len(bases)}). A variant is one run of the first seed; its difference from the "
-            "base's mean is called none inside of that interval. Step: the ratio of an adversarial step's time to the "
-            "base's, taken in turns, the batch at hand.")
+    return (
+        f"{args.filters} filters, {args.blocks} blocks, {args.trainnum} photographs, {steps:,} batches of "
+        f"{args.batchsz} crops of {args.cropsz}x{args.cropsz}, the last {adversarial:,} of them adversarial. Means "
+        f"over {pictures} pictures ({names}). The base is {len(bases)} runs of different seeds (`{flags}`): mean ± "
+        "half the 95% prediction interval, which one more seed would leave one time in twenty "
+        f"(t s √(1 + 1/n), n = {len(bases)}). A variant is one run of the first seed; its difference from the "
+        "base's mean is called none inside of that interval. Step: the ratio of an adversarial step's time to the "
+        "base's, taken in turns, the batch at hand."
+    )
 
 
 def without_paths(flags):
@@ -468,8 +524,9 @@ def without_paths(flags):
 
 def tables(rows, bands, bicubic):
     """Markdown, a table for each condition of the pictures."""
-    return "\n\n".join(table(rows, condition, bands[condition], bicubic[condition])
-                       for condition in shown_conditions(rows))
+    return "\n\n".join(
+        table(rows, condition, bands[condition], bicubic[condition]) for condition in shown_conditions(rows)
+    )
 
 
 def shown_conditions(rows):
@@ -482,8 +539,10 @@ def variants_of(rows, condition):
 
 def table(rows, condition, bands, bicubic):
     headings = [heading for heading, *_ in METRICS.values()]
-    lines = [["", "flags", *headings, "step", "parameters"],
-             ["bicubic", "", *(format(bicubic[name], form) for name, (_, form, _) in METRICS.items()), "", ""]]
+    lines = [
+        ["", "flags", *headings, "step", "parameters"],
+        ["bicubic", "", *(format(bicubic[name], form) for name, (_, form, _) in METRICS.items()), "", ""],
+    ]
     base = next(row for row in rows if not row["variant"])
     spread = [f"{bands[name][0]:{form}} ± {bands[name][1]:{form}}" for name, (_, form, _) in METRICS.items()]
     known = [row["base_seconds"] for row in rows if row["base_seconds"]]
@@ -508,14 +567,33 @@ def write_csv(path, rows):
     """A line for each run and condition."""
     with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["condition", "run", "flags", *METRICS, *(f"{name}_verdict" for name in METRICS),
-                         "base_seconds_per_step", "step_ratio", "parameters"])
+        writer.writerow(
+            [
+                "condition",
+                "run",
+                "flags",
+                *METRICS,
+                *(f"{name}_verdict" for name in METRICS),
+                "base_seconds_per_step",
+                "step_ratio",
+                "parameters",
+            ]
+        )
         for row in rows:
             for condition, figures in row["figures"].items():
                 verdicts = row.get("verdicts", {}).get(condition, {})
-                writer.writerow([condition, row["run"], row["flags"], *(figures[name] for name in METRICS),
-                                 *(verdicts.get(name, "") for name in METRICS),
-                                 row["base_seconds"], row["step_ratio"], row["parameters"]])
+                writer.writerow(
+                    [
+                        condition,
+                        row["run"],
+                        row["flags"],
+                        *(figures[name] for name in METRICS),
+                        *(verdicts.get(name, "") for name in METRICS),
+                        row["base_seconds"],
+                        row["step_ratio"],
+                        row["parameters"],
+                    ]
+                )
 
 
 FIGURE_TEXT = "Differences of each variant from the base's mean, the base's band in gray, its seeds as crosses"
@@ -532,8 +610,14 @@ def draw(rows, bands, path):
     lines = {condition: variants_of(rows, condition) for condition in shown_conditions(rows)}
     shown = list(lines)
     heights = [len(lines[condition]) + 2 for condition in shown]
-    figure, axes = plt.subplots(len(shown), len(METRICS), figsize=(11, 1.2 + 0.3 * sum(heights)), layout="constrained",
-                                height_ratios=heights, squeeze=False)
+    figure, axes = plt.subplots(
+        len(shown),
+        len(METRICS),
+        figsize=(11, 1.2 + 0.3 * sum(heights)),
+        layout="constrained",
+        height_ratios=heights,
+        squeeze=False,
+    )
     colours = {"none": "tab:gray", "better": "tab:green", "worse": "tab:red"}
     for condition, row_of_axes in zip(shown, axes, strict=True):
         for axis, (name, (heading, _, more)) in zip(row_of_axes, METRICS.items(), strict=True):

@@ -118,9 +118,7 @@ def limits_text(limits):
 
 
 def upscaling(service):
-    async def upscale(
-        files, original, model, fidelity, size, width, height, precision, deband, request: gr.Request
-    ):
+    async def upscale(files, original, model, fidelity, size, width, height, precision, deband, request: gr.Request):
         """Yields (status, results, start button, cancel button) while the files are worked on."""
         session = service.sessions.get(request.session_hash)
         try:

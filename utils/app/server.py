@@ -1,7 +1,7 @@
 """A page for upscaling images, GIFs and videos in the browser.
 
-    python3 -m utils.app                                     the generator SRWGAN_Gen, at http://127.0.0.1:7860
-    python3 -m utils.app --model SRWGAN_Gen runs/mine_Gen    several to choose from
+python3 -m utils.app                                     the generator SRWGAN_Gen, at http://127.0.0.1:7860
+python3 -m utils.app --model SRWGAN_Gen runs/mine_Gen    several to choose from
 """
 
 import argparse

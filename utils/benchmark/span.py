@@ -80,8 +80,9 @@ def parse_arguments(arguments=None):
     parser.add_argument("--size", type=whole(1), nargs=2, default=(640, 360), metavar=("W", "H"), help="(640 360)")
     parser.add_argument("--runs", type=whole(1), default=7, metavar="N", help="of each network, after a first one (7)")
     parser.add_argument("--threads", type=whole(1), default=2, metavar="N", help="of each network (2)")
-    parser.add_argument("--data", nargs="+", action="extend", metavar="DIR",
-                        help="measure the results too, as utils.evaluate")
+    parser.add_argument(
+        "--data", nargs="+", action="extend", metavar="DIR", help="measure the results too, as utils.evaluate"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the seconds")
     return parser.parse_args(arguments)
 
@@ -131,12 +132,15 @@ def report(measured, options):
     medians = {name: statistics.median(values) for name, values in measured.items()}
     print(f"seconds for a low-resolution megapixel, {options.size[0]}x{options.size[1]}, {options.threads} threads")
     for name, values in measured.items():
-        print(f"{name:<10}{medians[name]:8.2f}  ({min(values):.2f} to {max(values):.2f}), "
-              f"{medians[name] / medians['SPAN']:.2f} x SPAN")
+        print(
+            f"{name:<10}{medians[name]:8.2f}  ({min(values):.2f} to {max(values):.2f}), "
+            f"{medians[name] / medians['SPAN']:.2f} x SPAN"
+        )
     if options.json:
         with written_whole(options.json) as temporary, open(temporary, "w") as file:
-            json.dump({"size": options.size, "threads": options.threads, "median": medians, "runs": measured}, file,
-                      indent=2)
+            json.dump(
+                {"size": options.size, "threads": options.threads, "median": medians, "runs": measured}, file, indent=2
+            )
 
 
 def qualities(methods, folders):

@@ -46,8 +46,12 @@ def measure_steps(options):
         figures[precision] = {}
         for name, rate in rates.items():
             share = rate / rates["matrix product"]
-            figures[precision][name] = facts = {"seconds": seconds[name], "images/s": BATCH / seconds[name],
-                                                "GFLOP/s": rate, "share of the matrix product": share}
+            figures[precision][name] = facts = {
+                "seconds": seconds[name],
+                "images/s": BATCH / seconds[name],
+                "GFLOP/s": rate,
+                "share of the matrix product": share,
+            }
             speed = "" if name == "matrix product" else f"{facts['seconds']:.3f} s, {facts['images/s']:.1f} images/s, "
             lines.append(f"{precision}, {name}: {speed}{facts['GFLOP/s']:.0f} GFLOP/s ({share:.0%})")
             if name in TARGETS:
@@ -86,11 +90,13 @@ def parts_of_a_step(precision):
         return step
 
     matrix = tf.cast(tf.random.normal([MATRIX, MATRIX]), precision)
-    tasks = {"matrix product": lambda: tf.matmul(matrix, matrix).numpy(),
-             "generator": lambda: wait(trainer.train_batch(batch, "warmup")),
-             "discriminator": lambda: wait(trainer.train_batch(batch, "critic")),
-             "whole step": lambda: wait(trainer.train_batch(batch, "full")),
-             "penalty": lambda: penalty(trainer.shifted(high_res), trainer.shifted(-high_res), e[:, 0])[0].numpy()}
+    tasks = {
+        "matrix product": lambda: tf.matmul(matrix, matrix).numpy(),
+        "generator": lambda: wait(trainer.train_batch(batch, "warmup")),
+        "discriminator": lambda: wait(trainer.train_batch(batch, "critic")),
+        "whole step": lambda: wait(trainer.train_batch(batch, "full")),
+        "penalty": lambda: penalty(trainer.shifted(high_res), trainer.shifted(-high_res), e[:, 0])[0].numpy(),
+    }
     for task in tasks.values():
         task()  # traced with the trainer's own objective
     for name, network in networks.items():
@@ -165,8 +171,9 @@ def measure_workers(options):
     steps = 3 if options.quick else 10
     rates = {number: workers_rate(number, steps) for number in (1, 2)}
     figures = {f"{number} process(es), images/s": rate for number, rate in rates.items()}
-    lines = [f"{number} process(es), {BATCH // number} images in each: {rate:.2f} images/s"
-             for number, rate in rates.items()]
+    lines = [
+        f"{number} process(es), {BATCH // number} images in each: {rate:.2f} images/s" for number, rate in rates.items()
+    ]
     return figures, [*lines, f"2 : 1 = {rates[2] / rates[1]:.2f}"], []
 
 
@@ -181,8 +188,11 @@ def workers_rate(number, steps):
         if number > 1:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}
             environment["TF_CONFIG"] = json.dumps(task)
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
-                                          stderr=subprocess.DEVNULL))
+        processes.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+            )
+        )
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise OSError(f"{number} worker(s) of the benchmark failed with {[each.returncode for each in processes]}.")
@@ -229,9 +239,17 @@ def build_trainer(precision, pretrained, strategy=None):
     policy = choose_policy(precision)
     generator = Generator(dtype=policy)
     hyperpixels = random_hyperpixels(pretrained, precision) if pretrained else None
-    return Trainer(generator, Discriminator(dtype=policy), hyperpixels, Objective(cweight=1e-3 if pretrained else 0),
-                   build_optimizer(1e-5), build_optimizer(1e-5), with_precision(generator, policy), shift=SCALE,
-                   strategy=strategy)
+    return Trainer(
+        generator,
+        Discriminator(dtype=policy),
+        hyperpixels,
+        Objective(cweight=1e-3 if pretrained else 0),
+        build_optimizer(1e-5),
+        build_optimizer(1e-5),
+        with_precision(generator, policy),
+        shift=SCALE,
+        strategy=strategy,
+    )
 
 
 def random_hyperpixels(pretrained, precision):

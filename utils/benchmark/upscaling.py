@@ -79,9 +79,7 @@ def measure_animation(options):
     figures, lines, targets = {}, [], []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        clips, first_frames = (
-            [clip(folder, f"{kind} of {n}", n) for kind in ("moving", "tenth")] for n in (count, 10)
-        )
+        clips, first_frames = ([clip(folder, f"{kind} of {n}", n) for kind in ("moving", "tenth")] for n in (count, 10))
         for precision in ("float32", "bfloat16") if fast_bfloat16() else ("float32",):
             upscaler = Upscaler(generator, precision)
             warming = animation_tasks(upscaler, *first_frames, folder)

@@ -47,8 +47,13 @@ def samples(photo):
     nearest = [min(drawn, key=lambda pair, wanted=wanted: abs(pair[1] - wanted)) for wanted in STRENGTHS]
     palettes = {colors: common_palette([small], colors, "median cut") for colors in COLORS}
     rows = [[("bicubic", small), *[(f"real, strength {strength:.2f}", picture) for picture, strength in nearest]]]
-    rows += [[(f"gif, {colors} colours, {dither}", to_palette(small, palette, dither))
-              for colors, palette in palettes.items()] for dither in DITHERS]
+    rows += [
+        [
+            (f"gif, {colors} colours, {dither}", to_palette(small, palette, dither))
+            for colors, palette in palettes.items()
+        ]
+        for dither in DITHERS
+    ]
     return rows
 
 

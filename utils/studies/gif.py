@@ -1,6 +1,6 @@
 """The figures of docs/gif.md: palettes, dither and debanding on clips made of photographs.
 
-    python3 -m utils.studies.gif photo.jpg ...
+python3 -m utils.studies.gif photo.jpg ...
 """
 
 import argparse
