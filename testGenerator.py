@@ -12,12 +12,14 @@ import os
 import sys
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, quiet_start, real, whole
-from srwgan.convert.files import PALETTES, Options, find_jobs, print_line, upscale_paths
+from srwgan.commandline import OneLineParser, print_line, quiet_start, real, whole
+from srwgan.convert.files import upscale_paths
+from srwgan.convert.jobs import find_jobs
+from srwgan.convert.options import PALETTES, Options
 from srwgan.media.gif.palettes import DITHERS
-from srwgan.media.still.images import written_whole
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
+from srwgan.whole_files import written_whole
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The sample. Put your own paths here, then run this file without arguments.
@@ -129,7 +131,9 @@ def run_command_line(arguments):
 
     for_gifs = gif_loader(load) if args.model is None and not args.fidelity else None
     upscaler = load(model_path(args.model))
-    report = upscale_paths(upscaler, args.inputs, args.output, options, args.overwrite, gif_upscaler=for_gifs)
+    report = upscale_paths(
+        upscaler, args.inputs, args.output, options=options, overwrite=args.overwrite, gif_upscaler=for_gifs
+    )
     return summed_up(report)
 
 

@@ -15,6 +15,21 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
+def one_line(error, source=None):
+    """An exception as the one line to show, which names the file `source` that it is about."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, (ValueError, OSError, ImportError, MemoryError)):
+        line = f"{type(error).__name__}: {line}"
+    return line if source is None or str(source) in line else f"{source}: {line}"
+
+
+def print_line(line):
+    """Prints a line to stderr, above a progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
 def whole(least=-math.inf):
     """An argparse type: an int, of at least `least`."""
     return number(int, "a whole number", least)

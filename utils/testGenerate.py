@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.convert.files import Options, kind_of, plan_target, upscale_file
+from srwgan.convert.files import upscale_file
+from srwgan.convert.jobs import Job, kind_of, plan_target
+from srwgan.convert.options import Options
 from srwgan.media.gif import GifReader, GifWriter, gif_info, optimize_gif
 from srwgan.media.still.images import flattened, read_image
 from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
@@ -156,7 +158,7 @@ def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path
 
     Args:
         src_filename, resize, batch_size: as in `generate_gif`; with `resize`, NAME_resized.EXT is written too.
-        options: of `srwgan.convert.files.Options`: codec, crf, resume, size, format, ...
+        options: of `srwgan.convert.options.Options`: codec, crf, resume, size, format, ...
 
     Returns:
         The path of the result.
@@ -167,7 +169,7 @@ def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path
     if kind_of(source) != "video":
         raise ValueError(f"{source} is not a video.")
     options = Options(**options)
-    result, low_res = plan_target(source, source.parent, gen_model.scale, options)[0], source
+    result, low_res = plan_target(Job(source, source.parent), scale=gen_model.scale, options=options)[0], source
     if resize is not None:
         low_res = result.with_name(f"{source.stem}_resized{result.suffix if result.suffix in CONTAINERS else '.mp4'}")
         resize_video(source, low_res, resize)
@@ -216,7 +218,7 @@ def resize_video(source, target, size):
 
 
 def upscale_with_warnings(upscaler, source, target, options):
-    for line in upscale_file(upscaler, source, target, options):
+    for line in upscale_file(upscaler, source, target, options=options):
         warnings.warn(line, stacklevel=3)
 
 

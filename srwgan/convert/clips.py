@@ -26,15 +26,15 @@ from srwgan.whole_files import check_file, check_unchanged
 FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
 
 
-def upscale_clip(upscaler, source, target, kind, options, progress):
+def upscale_clip(upscaler, source, target, *, kind, options, progress):
     """Upscale the GIF or video (`kind`) `source` into `target`, a GIF or video by its suffix; returns lines to show.
 
-    `options` is a `files.Options`; `progress` is called with (frames done, frames in all or None).
+    `options` is an `options.Options`; `progress` is called with (frames done, frames in all or None).
     """
     read = read_gif if kind == "gif" else read_video
     write = write_gif if target.suffix.lower() == ".gif" else write_video
     with read(source, options) as clip:
-        write(upscaler, clip, target, options, progress)
+        write(upscaler, clip, target, options=options, progress=progress)
     return clip.notes
 
 
@@ -99,14 +99,14 @@ def read_video(path, options):
 # Writing
 
 
-def write_gif(upscaler, clip, path, options, progress):
+def write_gif(upscaler, clip, path, *, options, progress):
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(thinned(clip), clip)
     palette = options.palette
     if palette == "global":
         palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colours: the result's are those
     with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
-        with upscaled(upscaler, frames, size, options) as results:
+        with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
             written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
             with closing(in_background(written, gives_way=True)) as ticks:
@@ -119,7 +119,7 @@ def write_gif(upscaler, clip, path, options, progress):
         clip.notes += [str(warning.message) for warning in caught]
 
 
-def write_video(upscaler, clip, path, options, progress):
+def write_video(upscaler, clip, path, *, options, progress):
     size = options.result_size(*clip.size, upscaler.scale)
     writer = VideoWriter(
         path,
@@ -135,7 +135,7 @@ def write_video(upscaler, clip, path, options, progress):
         with writer:
             skip = writer.frames_done
             frames = clip.frames(skip) if clip.video else as_browsers_play(clip, skip)
-            with upscaled(upscaler, frames, size, options) as results:
+            with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
                 for done, (pixels, start, duration) in enumerate(results, skip + 1):
                     seconds = None if duration is None else Fraction(duration) / 1000
                     writer.write(opaque(pixels), Fraction(start) / 1000, seconds)
@@ -198,7 +198,7 @@ def as_browsers_play(clip, skip):
 
 
 @contextmanager
-def upscaled(upscaler, frames, size, options):
+def upscaled(upscaler, frames, *, size, reuse):
     """Gives an iterator over (upscaled pixels, start, duration) of frames that come as such."""
     times = deque()  # the upscaler is some frames ahead
 
@@ -208,5 +208,5 @@ def upscaled(upscaler, frames, size, options):
                 times.append(time)
                 yield pixels
 
-    with closing(upscaler.frames(pixels_only(), reuse=options.reuse)) as results:
+    with closing(upscaler.frames(pixels_only(), reuse=reuse)) as results:
         yield ((resize(result, size), *times.popleft()) for result in results)

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from srwgan.convert import clips, files
-from srwgan.convert.files import Options, find_jobs, upscale_file, upscale_paths
+from srwgan.convert.files import upscale_file, upscale_paths
+from srwgan.convert.jobs import find_jobs, kind_of
+from srwgan.convert.options import Options
 from srwgan.media.gif import GifReader, GifWriter, gif_info
 from srwgan.media.still.images import Picture, read_image, write_image
 from srwgan.media.video import VideoReader, VideoWriter
@@ -112,7 +114,7 @@ def test_formats_and_names(tmp_path):
 )
 def test_size_of_the_result(tmp_path, options, size):
     write_image(Picture(noise(10, 14, 3)), tmp_path / "x.png")
-    upscale_file(Repeat(), tmp_path / "x.png", tmp_path / "y.png", options)
+    upscale_file(Repeat(), tmp_path / "x.png", tmp_path / "y.png", options=options)
     with Image.open(tmp_path / "y.png") as image:
         assert image.size == size
 
@@ -183,7 +185,7 @@ def test_transparency_is_only_upscaled_where_there_is_some(tmp_path):
 
     for channels in (3, 4):
         source = write_gif(tmp_path / f"{channels}.gif", squares(3, channels=channels), [50] * 3)
-        upscale_file(Watching(), source, tmp_path / f"{channels}_SR.gif", Options(reuse=channels == 3))
+        upscale_file(Watching(), source, tmp_path / f"{channels}_SR.gif", options=Options(reuse=channels == 3))
     assert seen == [(3, True), (4, False)]
 
 
@@ -194,7 +196,9 @@ def test_gif_options(tmp_path):
     locals_of = {}
     for palette in ("global", "frame"):
         target = tmp_path / f"{palette}.gif"
-        upscale_file(Repeat(), source, target, Options(palette=palette, gifsicle=False, deband=True, dither="none"))
+        upscale_file(
+            Repeat(), source, target, options=Options(palette=palette, gifsicle=False, deband=True, dither="none")
+        )
         info = gif_info(target)
         assert info["frames"] == 4 and info["size"] == (48, 48)
         locals_of[palette] = info["local_palettes"]
@@ -205,7 +209,7 @@ def test_deband_runs_before_upscaling(tmp_path, monkeypatch):
     source = write_gif(tmp_path / "x.gif", squares(3), [50] * 3)
     monkeypatch.setattr(clips, "Debander", lambda palette: lambda frame: 255 - frame)
     for deband in (False, True):
-        upscale_file(Repeat(), source, tmp_path / "y.gif", Options(deband=deband))
+        upscale_file(Repeat(), source, tmp_path / "y.gif", options=Options(deband=deband))
         with GifReader(tmp_path / "y.gif") as reader:
             for (played, _), frame in zip(reader, squares(3), strict=True):
                 np.testing.assert_array_equal(played[..., :3], Repeat().image(255 - frame if deband else frame))
@@ -280,7 +284,7 @@ def test_an_error_in_any_stage_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_gif_to_video_and_back(tmp_path):
     pytest.importorskip("av")
     source = write_gif(tmp_path / "x.gif", squares(5, 16, 16), [200, 40, 0, 40, 300])
-    upscale_file(Repeat(), source, tmp_path / "x.mp4", Options(crf=1))
+    upscale_file(Repeat(), source, tmp_path / "x.mp4", options=Options(crf=1))
     with VideoReader(tmp_path / "x.mp4") as reader:
         assert reader.size == (32, 32)
         result = list(reader)
@@ -309,7 +313,7 @@ def test_video_to_video_keeps_times_and_resumes(tmp_path, monkeypatch):
     pytest.importorskip("av")
     times = [Fraction(i * i + i, 50) for i in range(8)]
     source = write_clip(tmp_path / "x.mp4", squares(8, 16, 20), times)
-    upscale_file(Repeat(), source, tmp_path / "y.mp4", Options(scale_out=3, crf=10))
+    upscale_file(Repeat(), source, tmp_path / "y.mp4", options=Options(scale_out=3, crf=10))
     with VideoReader(tmp_path / "y.mp4") as reader:
         assert reader.size == (60, 48)
         assert [time for _, time in reader] == times
@@ -332,7 +336,7 @@ def test_video_to_video_keeps_times_and_resumes(tmp_path, monkeypatch):
         upscale_file(Interrupted(), source, tmp_path / "z.mp4")
     assert not (tmp_path / "z.mp4").exists()
     counted = []
-    upscale_file(Counting(), source, tmp_path / "z.mp4", Options(resume=True))
+    upscale_file(Counting(), source, tmp_path / "z.mp4", options=Options(resume=True))
     assert len(counted) == 8 - 6
     with VideoReader(tmp_path / "z.mp4") as reader:
         assert [time for _, time in reader] == times
@@ -458,4 +462,4 @@ def test_kinds_are_told_by_content(tmp_path):
     (tmp_path / "x.png").rename(tmp_path / "png.gif")
     report, _ = lines_of([tmp_path / "gif.png", tmp_path / "png.gif"], tmp_path / "out")
     assert [target.name for _, target in report.done] == ["gif_SR.gif", "png_SR.png"]
-    assert files.kind_of(tmp_path / "png.gif") == "image"
+    assert kind_of(tmp_path / "png.gif") == "image"

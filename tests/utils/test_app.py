@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwgan.convert.files import Options, upscale_file
+from srwgan.convert.files import upscale_file
+from srwgan.convert.options import Options
 from srwgan.media.gif import GifReader, GifWriter
 from srwgan.media.still.images import read_image
 from srwgan.media.video import VideoReader, VideoWriter
@@ -274,7 +275,7 @@ def test_a_result_is_that_of_the_command_line(tmp_path, request, name, options):
     source = request.getfixturevalue(name)
     result = result_of(source, results_folder(tmp_path), options=options)
     expected = tmp_path / f"expected{result.path.suffix}"
-    upscale_file(Repeat(), source, expected, options)
+    upscale_file(Repeat(), source, expected, options=options)
     assert result.path.read_bytes() == expected.read_bytes()
     assert result.path.name == f"{source.stem}_SR{source.suffix}"
     assert (result.size, result.result_size) == ((40, 30), options.result_size(40, 30, 2))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from srwgan.convert.files import kind_of
+from srwgan.convert.jobs import kind_of
 from srwgan.media.gif import GifReader
 from srwgan.media.still.images import read_header
 from srwgan.media.video.pyav import import_av

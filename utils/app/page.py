@@ -12,7 +12,8 @@ os.environ.setdefault("GRADIO_HEARTBEAT_INTERVAL", "2")  # seconds until a close
 
 import gradio as gr
 
-from srwgan.convert.files import Options, reason
+from srwgan.commandline import one_line
+from srwgan.convert.options import Options
 from utils.app import view
 from utils.app.jobs import BusyError, CancelledError, Device, Sessions
 from utils.app.limits import Limits, safe_name
@@ -226,7 +227,7 @@ def adopt(upload, folder):
 
 def sentence(error, source, folder):
     """An error as one line that names the file and not where it lies."""
-    return without_folder(reason(error, source), folder)
+    return without_folder(one_line(error, source), folder)
 
 
 def without_folder(line, folder):

@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from srwgan.convert.clips import as_browsers_play, opaque, read_gif, read_video
-from srwgan.convert.files import Options, plan_target, upscale_file
+from srwgan.convert.files import upscale_file
+from srwgan.convert.jobs import Job, plan_target
+from srwgan.convert.options import Options
 from srwgan.measuring.metrics import psnr, ssim
 from srwgan.media.still.images import fit_pixels, read_image, write_image
 from srwgan.media.video import VideoWriter
@@ -71,7 +73,7 @@ def make_result(job, limits, upscaler, model, source, folder, options, original=
     if original and limits.check(original)[0] != "image":
         raise ValueError(f"{original}: not an image. Expected the original of {source.name} in high resolution.")
     upscaler.tile = PICTURE_TILE if kind == "image" else None
-    target, notes = plan_target(source, folder, upscaler.scale, options)
+    target, notes = plan_target(Job(source, folder), scale=upscaler.scale, options=options)
     target = unused(target)
 
     def progress(done, total):
@@ -81,7 +83,7 @@ def make_result(job, limits, upscaler, model, source, folder, options, original=
 
     job.start("Upscaling" if kind == "image" else "Frame")
     started = time.perf_counter()
-    notes = notes + upscale_file(upscaler, source, target, options, progress)
+    notes = notes + upscale_file(upscaler, source, target, options=options, progress=progress)
     seconds = time.perf_counter() - started
 
     result = Result(source.name, target, "picture", size, size, seconds, model, upscaler.precision, notes=notes)

@@ -96,14 +96,15 @@ def measure_animation(options):
 
 
 def animation_tasks(upscaler, moving, tenth, folder):
-    from srwgan.convert.files import Options, upscale_file
+    from srwgan.convert.files import upscale_file
+    from srwgan.convert.options import Options
 
     def model(clip, **how):
         for _ in upscaler.frames(clip["frames"](), **how):
             pass
 
     def files(source, target, gifsicle=False, **how):
-        upscale_file(upscaler, source, target, Options(gifsicle=gifsicle, **how))
+        upscale_file(upscaler, source, target, options=Options(gifsicle=gifsicle, **how))
 
     gif, video = folder / "result.gif", folder / "result.mp4"
     return {
