@@ -30,6 +30,21 @@ def print_line(line):
     tqdm.write(line, file=sys.stderr)
 
 
+def run_command(main):
+    """Calls a command's `main` and exits with the status that it returns.
+
+    Where the reader of the output has gone, as `head` does after its lines, the command ends quietly, with the status
+    that a shell gives to a program that SIGPIPE ended.
+    """
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        status = 128 + 13
+    sys.exit(status)
+
+
 def whole(least=-math.inf):
     """An argparse type: an int, of at least `least`."""
     return number(int, "a whole number", least)

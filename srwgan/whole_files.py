@@ -1,6 +1,7 @@
 """Files read whole or not at all, and written whole or not at all."""
 
 import errno
+import json
 import os
 import uuid
 from contextlib import contextmanager
@@ -50,3 +51,26 @@ def written_whole(path):
         raise type(error)(f"{path}: cannot be written ({error.strerror}).") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text: str):
+    """Writes a text file (UTF-8) whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the message names it.
+    """
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Writes a JSON file whole or not at all, and raises as `write_text`."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file, None where there is none or where it is torn."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -14,37 +14,34 @@ downscaled by antialiased bicubic. Every run measures bicubic upscaling too. The
 
 import argparse
 import csv
-import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from tqdm import tqdm
 
-from srwgan.commandline import real, whole
+from srwgan.commandline import real, run_command, whole
 from srwgan.measuring import metrics
-from srwgan.measuring.lpips import LPIPS
-from srwgan.measuring.pairs import WEAR, bicubic, find_pairs, read_pair, size, worn
-from srwgan.media.still.images import Picture, write_image, written_whole
+from srwgan.measuring.evaluation import Method, bicubic_method, evaluate, labels
+from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs
+from srwgan.media.still.images import Picture, write_image
 from srwgan.networks.mixing import interpolate
 from srwgan.networks.model_folder import faithful_end
 from srwgan.networks.precision import PRECISIONS
 from srwgan.networks.saving import load_generator
 from srwgan.upscaling.upscaler import Upscaler
+from srwgan.whole_files import write_json, written_whole
 from utils.comparison import comparison
 
 SHOWN = 6  # crops in a picture
-WARNINGS = (  # figure, more than which is said below the table, as what
+WARNINGS = (  # (figure, the limit above which a line below the table names it, what it then means)
     ("grid_db", 6.0, "a regular grid (more than 6 dB)"),
     ("colour_shift", 0.5, "a colour cast (more than 0.5 of 255)"),
 )
-COLUMNS = {  # figure -> heading, format
+COLUMNS = {  # figure -> (heading, format)
     "psnr_y": ("PSNR-Y", ".2f"),
     "ssim": ("SSIM", ".4f"),
     "lpips": ("LPIPS", ".4f"),
@@ -63,9 +60,10 @@ def main(arguments=None):
         methods = load_methods(options)
         names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
         folders = dict(zip(names, map(find_pairs, options.data), strict=True))
-        results, crops = evaluate(methods, folders, options)
+        shown = ShownCrops(folders, options) if options.picture else None
+        results = evaluate(methods, folders, degradation=options.wear, on_picture=shown and shown.add)
         print(table(results))
-        write_outputs(options, results, methods, crops)
+        write_outputs(options, results, methods, shown)
     except (ValueError, OSError, MemoryError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -86,8 +84,10 @@ def parse_arguments(arguments=None):
         metavar="T",
         help="measure each model at these mixes of its weights: 0 is DIR itself, 1 is DIR/faithful",
     )
-    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in WEAR.items())
-    parser.add_argument("--wear", choices=list(WEAR), help=f"damage the low resolution first ({meanings})")
+    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in FIXED_DEGRADATIONS.items())
+    parser.add_argument(
+        "--wear", choices=list(FIXED_DEGRADATIONS), help=f"damage the low resolution first ({meanings})"
+    )
     parser.add_argument("--precision", default="float32", choices=["auto", *PRECISIONS], help="(float32)")
     parser.add_argument("--json", metavar="FILE", help="write everything, per picture too")
     parser.add_argument("--csv", metavar="FILE", help="write the table")
@@ -103,33 +103,34 @@ def parse_arguments(arguments=None):
     return parser.parse_args(arguments)
 
 
-@dataclass
-class Method:
-    """A way to upscale: `upscale` takes and gives uint8 (H, W, 3)."""
-
-    name: str
-    scale: int
-    upscale: Callable
-    parameters: int | None
-    precision: str | None
-
-
 def load_methods(options):
-    """Bicubic and every model at every fidelity, all of one scale."""
+    """Bicubic interpolation, then every model at every fidelity.
+
+    Raises:
+        ValueError: models of different scales, or one that cannot be read.
+        FileNotFoundError: no model, or no faithful end where one is asked for.
+    """
     models = []
     for name, folder in zip(labels(options.model), options.model, strict=True):
         for suffix, generator in load_fidelities(folder, options.fidelity):
-            parameters = generator.count_params() if hasattr(generator, "count_params") else None
             upscaler = Upscaler(generator, precision=options.precision)
-            models.append(Method(name + suffix, generator.scale, upscaler.image, parameters, upscaler.precision))
+            models.append(
+                Method(
+                    name + suffix,
+                    generator.scale,
+                    upscaler.image,
+                    parameters=generator.count_params() if hasattr(generator, "count_params") else None,
+                    precision=upscaler.precision,
+                )
+            )
     scales = sorted({model.scale for model in models}) or [4]
     if len(scales) > 1:
         raise ValueError(f"Received: models of scales {', '.join(map(str, scales))}. Expected one scale.")
-    return [Method("bicubic", scales[0], lambda low_res: bicubic(low_res, scales[0]), 0, None), *models]
+    return [bicubic_method(scales[0]), *models]
 
 
 def load_fidelities(folder, fidelities):
-    """Yield (suffix of the name, generator)."""
+    """Yield (what is added to the model's name, generator)."""
     generator = load_generator(folder)
     if fidelities is None:
         yield "", generator
@@ -139,92 +140,8 @@ def load_fidelities(folder, fidelities):
         yield f" at {fidelity:g}", interpolate(generator, faithful, fidelity)
 
 
-def evaluate(methods, folders, options):
-    """Every method over every folder.
-
-    Returns:
-        A list of results, one for each folder and method: the table's figures, and `pictures`, each with its own.
-        And for each crop to show its cells (see `comparison`).
-    """
-    distance = LPIPS()
-    shown = choose_shown(folders, options) if options.picture else {}
-    results, rows = [], []
-    for data, pairs in folders.items():
-        figures = [[] for _ in methods]
-        original_flat, largest = [], np.empty((0, 0, 3), np.uint8)
-        for name, *paths in tqdm(pairs, desc=data, leave=False, disable=None):
-            low_res, original = read_pair(*paths, methods[0].scale)
-            if options.wear:
-                low_res = worn(low_res, options.wear)
-            outputs = [method.upscale(low_res) for method in methods]
-            for so_far, output in zip(figures, outputs, strict=True):
-                so_far.append({"name": name, **measure(output, original, outputs[0], methods[0].scale, distance)})
-            original_flat.append(metrics.flat_texture(original, outputs[0]))
-            largest = max(largest, low_res, key=np.size)
-            captions = [caption(so_far[-1]) for so_far in figures]
-            for corner in shown.get((data, name), []):
-                rows.append(crop_all([*outputs, original], [*captions, name], corner, options.crop_size))
-        for method, measured in zip(methods, figures, strict=True):
-            seconds = seconds_per_megapixel(method.upscale, largest)
-            results.append(summary(data, method, seconds, measured))
-        results.append({"data": data, "model": "original", "flat_texture": mean_of_finite(original_flat)})
-    return results, rows
-
-
-def measure(output, original, bicubic_output, scale, distance):
-    """The figures of one output; all pictures uint8 (H, W, 3)."""
-    if output.shape != original.shape:
-        raise ValueError(f"Received: an output of {size(output)}. Expected {size(original)}.")
-    centred = [np.float32(pixels)[None] / 127.5 - 1 for pixels in (output, original)]
-    return {
-        "psnr_y": metrics.psnr(output, original, shave=scale),
-        "ssim": metrics.ssim(output, original, shave=scale),
-        "lpips": float(distance(*centred)[0]),
-        "grid_db": metrics.lattice_peak(output, original, scale),
-        "colour_shift": metrics.colour_shift(output, bicubic_output),
-        "flat_texture": metrics.flat_texture(output, bicubic_output),
-    }
-
-
-def seconds_per_megapixel(upscale, low_res):
-    """The faster of two runs; the picture has been upscaled before, so nothing is compiled here."""
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        upscale(low_res)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) / (low_res.shape[0] * low_res.shape[1] / 1e6)
-
-
-def summary(data, method, seconds, pictures):
-    """One line of the table: means over the pictures; of what should not be there, the worst picture."""
-
-    def all_of(name):
-        return [picture[name] for picture in pictures]
-
-    return {
-        "data": data,
-        "model": method.name,
-        "psnr_y": float(np.mean(all_of("psnr_y"))),
-        "ssim": float(np.mean(all_of("ssim"))),
-        "lpips": float(np.mean(all_of("lpips"))),
-        "parameters": method.parameters,
-        "precision": method.precision,
-        "seconds_per_megapixel": seconds,
-        "grid_db": max(all_of("grid_db")),
-        "colour_shift": max(all_of("colour_shift")),
-        "flat_texture": mean_of_finite(all_of("flat_texture")),
-        "pictures": pictures,
-    }
-
-
-def mean_of_finite(values):
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
-
-
 def table(results):
-    """The results as text, and below it what should not be."""
+    """The results as text, and below them a line for each thing that should not be there."""
     lines = [["data", "model", *(heading for heading, _ in COLUMNS.values())]]
     for result in results:
         figures = (number(result.get(name), form) for name, (_, form) in COLUMNS.items())
@@ -255,12 +172,31 @@ def number(value, form):
     return "-" if value is None or math.isnan(value) else format(value, form)
 
 
+class ShownCrops:
+    """Gathers the crops for --picture while the pictures are measured, since whole outputs are not kept.
+
+    Attributes:
+        rows: for each crop its cells, see `comparison`.
+    """
+
+    def __init__(self, folders, options):
+        self.corners, self.side, self.rows = choose_shown(folders, options), options.crop_size, []
+
+    def add(self, measured):
+        captions = [*map(caption, measured.figures), measured.name]
+        for corner in self.corners.get((measured.data, measured.name), []):
+            self.rows.append(crop_all([*measured.outputs, measured.original], captions, corner=corner, side=self.side))
+
+
 def caption(figures):
     return f"{figures['psnr_y']:.2f} dB   LPIPS {figures['lpips']:.3f}"
 
 
 def choose_shown(folders, options):
-    """{(data, name): [corner, ...]} of the crops to show, a corner being (x, y), or None for where bicubic is worst."""
+    """{(data, name): [corner, ...]} of the crops to show.
+
+    A corner is (x, y), or None for the place where bicubic interpolation is worst.
+    """
     pictures = [(data, name) for data, pairs in folders.items() for name, *_ in pairs]
     if not options.crop:
         count = min(SHOWN, len(pictures))
@@ -274,8 +210,8 @@ def choose_shown(folders, options):
     return shown
 
 
-def crop_all(pictures, captions, corner, side):
-    """The same crop of every picture (H, W, 3), inside it; the first is the bicubic one, the last the original."""
+def crop_all(pictures, captions, *, corner, side):
+    """The same crop of every picture (H, W, 3), moved inside it; the first is bicubic's, the last the original."""
     height, width = pictures[-1].shape[:2]
     side = min(side, height, width)
     x, y = corner or worst_corner(pictures[0], pictures[-1], side)
@@ -284,7 +220,7 @@ def crop_all(pictures, captions, corner, side):
 
 
 def worst_corner(picture, original, side):
-    """(x, y) of the square where the mean square error is largest."""
+    """(x, y) of the square whose mean square error is largest."""
     error = np.square(metrics.luma(picture) - metrics.luma(original))
     means = metrics.window_mean(error, np.full(side, 1 / side))
     y, x = np.unravel_index(np.argmax(means), means.shape)
@@ -292,18 +228,15 @@ def worst_corner(picture, original, side):
 
 
 def check_outputs(options):
-    """Before the work, not after it."""
+    """Raises FileNotFoundError for an output in a folder that is not there, before the work and not after it."""
     for path in filter(None, (options.json, options.csv, options.picture)):
-        folder = os.path.dirname(os.path.abspath(path))
-        if not os.path.isdir(folder):
+        if not Path(path).absolute().parent.is_dir():
             raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
 
 
-def write_outputs(options, results, methods, rows):
+def write_outputs(options, results, methods, shown):
     if options.json:
-        report = {"scale": methods[0].scale, "results": results}
-        with written_whole(options.json) as temporary, open(temporary, "w") as file:
-            json.dump(finite(report), file, indent=2)
+        write_json(options.json, finite({"scale": methods[0].scale, "results": results}))
     if options.csv:
         with written_whole(options.csv) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, ["data", "model", *COLUMNS], extrasaction="ignore")
@@ -311,11 +244,11 @@ def write_outputs(options, results, methods, rows):
             writer.writerows(finite(results))
     if options.picture:
         headings = [*(method.name for method in methods), "original"]
-        write_image(Picture(np.asarray(comparison(headings, rows))), options.picture)
+        write_image(Picture(np.asarray(comparison(headings, shown.rows))), options.picture)
 
 
 def finite(report):
-    """JSON has no NaN and no infinity: null."""
+    """The report with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(report, dict):
         return {name: finite(value) for name, value in report.items()}
     if isinstance(report, list):
@@ -325,12 +258,5 @@ def finite(report):
     return report
 
 
-def labels(paths):
-    """Folders' own names where these tell them apart, else the paths as given."""
-    paths = [os.fspath(path).rstrip("/") or "/" for path in paths]
-    names = [os.path.basename(os.path.abspath(path)) for path in paths]
-    return names if len(set(names)) == len(names) else paths
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

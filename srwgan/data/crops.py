@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.data.degradations import add_grain, check_degradation, degrade
-from srwgan.pixels import to_range
+from srwgan.pixels import downscale, to_range
 
 TRAINING, VALIDATION, GRAIN = 1, 2, 3  # the last part of the key of a degradation or of grain
 
@@ -156,19 +156,6 @@ def held_out_crops(photos, crop, scale, number, degradation="bicubic", condition
 def centre(photo, size):
     top, left = (photo.shape[0] - size) // 2, (photo.shape[1] - size) // 2
     return photo[top : top + size, left : left + size]
-
-
-def downscale(images, scale):
-    """(B, H, W, 3) uint8 -> (B, H/s, W/s, 3) float32, whole levels 0..255, by antialiased bicubic (Keys a = -0.5)."""
-    size = [images.shape[1] // scale, images.shape[2] // scale]
-    small = tf.image.resize(images, size, tf.image.ResizeMethod.BICUBIC, antialias=True)
-    return tf.round(tf.clip_by_value(small, 0.0, 255.0))  # a low-resolution file holds whole levels
-
-
-def upscale_bicubic(images, scale):
-    """(B, H, W, 3) in [-1, 1] -> (B, scale H, scale W, 3), the picture that a generator has to beat."""
-    size = [images.shape[1] * scale, images.shape[2] * scale]
-    return tf.clip_by_value(tf.image.resize(images, size, tf.image.ResizeMethod.BICUBIC, antialias=True), -1.0, 1.0)
 
 
 def images_of(inputs):

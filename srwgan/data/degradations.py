@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from srwgan.media.gif.palettes import DITHERS, PaletteMapper
+from srwgan.pixels import BICUBIC, resize, to_levels
 
 DEGRADATIONS = ("bicubic", "gif", "real", "mixed")
 CONDITIONS = ("none", "noise")
@@ -20,7 +21,7 @@ QUANTIZERS = {"median cut": Image.Quantize.MEDIANCUT, "octree": Image.Quantize.F
 MOST_COLORS = 256
 MOST_OTHER_FRAMES = 3
 
-RESIZERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RESIZERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": BICUBIC}
 LEFT_OUT = 0.25  # how often a step of the chain is
 GRAY_SHARE = 0.4  # of the noise
 
@@ -56,7 +57,7 @@ def degrade(degradation, crop, photo, scale, random):
 
 
 def bicubic(crop, photo, scale, random):
-    return resized(crop, crop.shape[0] // scale), 0.0
+    return square(crop, crop.shape[0] // scale), 0.0
 
 
 def gif(crop, photo, scale, random):
@@ -110,7 +111,7 @@ def real(crop, photo, scale, random):
         [
             partial(blur, amount=blur1, widest=0.75, size=size),
             partial(
-                resize,
+                random_resize,
                 amount=resize1,
                 start=scale * size,
                 least=0.6 * size,
@@ -126,7 +127,9 @@ def real(crop, photo, scale, random):
         random,
         [
             partial(blur, amount=blur2, widest=0.4, size=size),
-            partial(resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)),
+            partial(
+                random_resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)
+            ),
             partial(add_noise, amount=noise2, deviation=25),
         ],
     )
@@ -203,7 +206,7 @@ def convolve(pixels, kernel):
     return to_levels(np.fft.irfft2(spectrum, shape)[:, 2 * radius :, 2 * radius :].transpose(1, 2, 0))
 
 
-def resize(pixels, random, amount, start, least, most, shares):
+def random_resize(pixels, random, amount, start, least, most, shares):
     """To a side between start and most, between start and least, or start itself, as often as `shares` say.
 
     Sides go geometrically with the amount.
@@ -211,12 +214,12 @@ def resize(pixels, random, amount, start, least, most, shares):
     if not amount:
         return pixels
     end = random.choice([most, least, start], p=shares)
-    return resized(pixels, max(1, round(start ** (1 - amount) * end**amount)), random.choice(list(RESIZERS)))
+    return square(pixels, max(1, round(start ** (1 - amount) * end**amount)), RESIZERS[random.choice(list(RESIZERS))])
 
 
-def resized(pixels, size, resizer="bicubic"):
-    """(size, size, 3), antialiased."""
-    return np.asarray(Image.fromarray(pixels).resize((size, size), RESIZERS[resizer]))
+def square(pixels, side, resizer=BICUBIC):
+    """(H, W, 3) -> (side, side, 3), antialiased where it shrinks."""
+    return resize(pixels, (side, side), resizer)
 
 
 def add_noise(pixels, random, amount, deviation):
@@ -255,9 +258,5 @@ def compress(pixels, random, amount):
 
 def finish(pixels, random, amount, size):
     """The last resize, and ringing as of one who sharpens: a sinc filter with a cutoff of pi to pi / 3."""
-    pixels = resized(pixels, size)
+    pixels = square(pixels, size)
     return convolve(pixels, sinc_kernel(np.pi * 3**-amount, random.integers(3, 11))) if amount else pixels
-
-
-def to_levels(values):
-    return np.rint(values).clip(0, 255).astype(np.uint8)

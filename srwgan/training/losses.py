@@ -7,6 +7,7 @@ import math
 
 import tensorflow as tf
 
+from srwgan.measuring.lpips import unit_length
 from srwgan.pixels import LUMA_SHARES
 
 PSNR_FLOOR = 4e-4  # mean squared error of pixels in [-1, 1] at 40 dB
@@ -99,10 +100,6 @@ def unit_normalised(real, fake, channel_weights):
 
 
 content_norms = {"energy": energy_normalised, "unit": unit_normalised}
-
-
-def unit_length(maps):
-    return maps * tf.math.rsqrt(tf.reduce_sum(tf.square(maps), axis=-1, keepdims=True) + 1e-10)
 
 
 def mean_per_sample(x):

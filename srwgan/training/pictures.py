@@ -7,7 +7,8 @@ import keras
 import matplotlib
 import numpy as np
 
-from srwgan.data.crops import images_of, upscale_bicubic
+from srwgan.data.crops import images_of
+from srwgan.pixels import range_to_unit, upscale_bicubic
 from srwgan.whole_files import written_whole
 
 if "MPLBACKEND" not in os.environ and not os.environ.get("DISPLAY"):
@@ -75,7 +76,7 @@ def draw_rows(rows, scores, title):
     )
     for row, (name, images) in zip(axes, rows.items(), strict=True):
         for i, axis in enumerate(row):
-            axis.imshow((np.asarray(images[i]) + 1) / 2, interpolation="nearest")
+            axis.imshow(range_to_unit(np.asarray(images[i])), interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
             if name in scores:

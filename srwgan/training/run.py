@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from srwgan.data.crops import images_of, upscale_bicubic
+from srwgan.data.crops import images_of
 from srwgan.measuring.metrics import psnr
-from srwgan.pixels import to_pixels
+from srwgan.pixels import to_pixels, upscale_bicubic
 from srwgan.training.devices import is_chief, sum_over_workers, worker_position
 from srwgan.training.step import COUNTS
 from srwgan.whole_files import written_whole

@@ -17,8 +17,8 @@ from srwgan.data.degradations import (
     gaussian_kernel,
     in_random_order,
     real,
-    resized,
     sinc_kernel,
+    square,
     to_palette,
 )
 from srwgan.media.gif.palettes import DITHERS
@@ -39,7 +39,7 @@ def draws(kind, photo, number, crop=64, scale=4):
     """(the photograph's first crop, its clean downscale, degraded ones, their strengths)."""
     piece = np.ascontiguousarray(photo[:crop, :crop])
     made = [degrade(kind, piece, photo, scale, rng(i)) for i in range(number)]
-    return piece, resized(piece, crop // scale), [low for low, _ in made], np.array([strength for _, strength in made])
+    return piece, square(piece, crop // scale), [low for low, _ in made], np.array([strength for _, strength in made])
 
 
 # GIF
@@ -136,7 +136,7 @@ def test_steps_of_the_chain_come_in_every_order():
 
 def test_the_chain_at_strength_0_is_nearly_the_clean_downscale(make_photo, monkeypatch):
     photo = make_photo(64, 64)
-    clean = resized(photo, 16).astype(int)
+    clean = square(photo, 16).astype(int)
 
     def at(amount):
         monkeypatch.setattr("srwgan.data.degradations.draw_amounts", lambda n, random: np.full(n, amount))
@@ -177,7 +177,7 @@ def test_degraded_crops_stay_in_place(make_photo, kind):
 
 def test_the_measure_of_shifts_sees_one_high_resolution_pixel(make_photo):
     photos = [smooth_photo(make_photo, seed) for seed in range(4)]
-    pairs = [(resized(photo[8:136, 8:136], 32), resized(photo[8:136, 9:137], 32)) for photo in photos]
+    pairs = [(square(photo[8:136, 8:136], 32), square(photo[8:136, 9:137], 32)) for photo in photos]
     np.testing.assert_allclose(shift_between(pairs), [0, -0.25], atol=0.05)
 
 

@@ -45,6 +45,12 @@ def test_psnr_of_a_constant_difference():
     assert metrics.psnr(gray(100), gray(100)) == float("inf")
 
 
+def test_psnr_of_all_channels():
+    assert metrics.psnr_rgb(gray(100), gray(110)) == pytest.approx(20 * np.log10(255 / 10))
+    assert metrics.psnr_rgb(gray(110), gray(100)) == metrics.psnr_rgb(gray(100), gray(110))
+    assert metrics.psnr_rgb(gray(100), gray(100)) == float("inf")
+
+
 def test_psnr_shaves_the_border():
     framed = gray(100)
     framed[:4], framed[-4:], framed[:, :4], framed[:, -4:] = 0, 0, 0, 0
@@ -75,11 +81,11 @@ def test_ssim_equals_scikit_image(shave):
         assert metrics.ssim(picture, original, shave) == pytest.approx(expected, abs=1e-9)
 
 
-def test_colour_shift():
+def test_color_shift():
     tinted = gray(100)
     tinted[..., 2] += 3
     tinted[:16, :, 0] += 1
-    assert metrics.colour_shift(tinted, gray(100)) == pytest.approx(3)
+    assert metrics.color_shift(tinted, gray(100)) == pytest.approx(3)
 
 
 def test_flat_texture_is_measured_only_where_bicubic_is_flat():

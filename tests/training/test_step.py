@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.data.crops import downscale, upscale_bicubic
 from srwgan.measuring.metrics import psnr
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
-from srwgan.pixels import to_pixels, to_range
+from srwgan.pixels import downscale, to_pixels, to_range, upscale_bicubic
 from srwgan.training.losses import content_loss, lattice_loss
 from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss

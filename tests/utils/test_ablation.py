@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwgan.measuring.pairs import worn
+from srwgan.measuring.pairs import degraded
 from utils.ablation import command as ablation
 
 TINY = ["--filters", "8", "--blocks", "1", "--cropsz", "32", "--batchsz", "2", "--steps", "1"]
@@ -176,10 +176,10 @@ def test_bad_inputs_are_refused_before_the_training(flags, named, tmp_path, caps
 
 def test_degraded_pictures_are_as_the_tables_say(make_photo):
     pixels = make_photo(40, 56)
-    colors = np.unique(worn(pixels, "gif").reshape(-1, 3), axis=0)
+    colors = np.unique(degraded(pixels, "gif").reshape(-1, 3), axis=0)
     assert 16 < len(colors) <= 32
     Image.fromarray(pixels).save(file := io.BytesIO(), "JPEG", quality=65)
-    assert np.array_equal(worn(pixels, "jpeg"), np.asarray(Image.open(file)))
+    assert np.array_equal(degraded(pixels, "jpeg"), np.asarray(Image.open(file)))
 
 
 def test_a_conditional_generator_is_told_the_strength():

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from srwgan.measuring import metrics
-from srwgan.measuring.pairs import bicubic, find_pairs, read_pair, worn
+from srwgan.measuring.pairs import degraded, find_pairs, read_pair
 from srwgan.networks.generator import Generator
 from srwgan.networks.mixing import interpolate
 from srwgan.networks.saving import export_generator, load_generator
+from srwgan.pixels import bicubic
 from utils import evaluate, mean_generator
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -93,13 +94,13 @@ def test_models_beside_bicubic(model, pairs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("wear", ["gif", "jpeg"])
-def test_a_worn_low_resolution_is_what_is_upscaled(wear, model, pairs, tmp_path, capsys):
+def test_a_degraded_low_resolution_is_what_is_upscaled(wear, model, pairs, tmp_path, capsys):
     report = tmp_path / "report.json"
     assert run("--model", model, "--data", pairs, "--wear", wear, "--json", report) == 0
     assert f"pairs ({wear})" in capsys.readouterr().out
     pictures = {picture["name"]: picture for picture in json.loads(report.read_text())["results"][0]["pictures"]}
     low_res, original = (np.asarray(Image.open(pairs / f"lake_{kind}.png")) for kind in ("LR", "HR"))
-    expected = metrics.psnr(bicubic(worn(low_res, wear), 2), original, shave=2)
+    expected = metrics.psnr(bicubic(degraded(low_res, wear), 2), original, shave=2)
     assert pictures["lake"]["psnr_y"] == pytest.approx(expected)
     assert expected < metrics.psnr(bicubic(low_res, 2), original, shave=2)
 

@@ -9,7 +9,6 @@ on with what is not.
 
 import argparse
 import csv
-import json
 import math
 import os
 import re
@@ -21,7 +20,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
-from types import SimpleNamespace
 
 import numpy as np
 from tqdm import tqdm
@@ -29,8 +27,8 @@ from tqdm import tqdm
 import train_SRWGAN
 from srwgan.commandline import quiet_start, whole
 from srwgan.data.photos import find_photos
-from srwgan.measuring.pairs import GIF_COLORS, JPEG_AMOUNT, WEAR, find_pairs, read_pair, worn
-from srwgan.whole_files import written_whole
+from srwgan.measuring.pairs import FIXED_DEGRADATIONS, GIF_COLORS, JPEG_AMOUNT, degraded, find_pairs, read_pair
+from srwgan.whole_files import read_json, write_json, write_text, written_whole
 from utils.benchmark.upscaling import in_turns, median_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +60,7 @@ VARIANTS = {
     "latweight": "--latweight 30",
 }
 METRICS = {"psnr_y": ("PSNR-Y", ".2f", True), "ssim": ("SSIM", ".4f", True), "lpips": ("LPIPS", ".4f", False)}
-CONDITIONS = {"clean": "as it is", **WEAR}
+CONDITIONS = {"clean": "as it is", **FIXED_DEGRADATIONS}
 STRENGTHS = {"clean": 0.0, "gif": 1 - math.log2(GIF_COLORS / 2) / 7, "jpeg": JPEG_AMOUNT}  # see data/degradations.py
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # seeds -> 97.5% quantile of Student's t, seeds - 1 degrees
 BEGIN, END = "<!-- written by utils.ablation -->", "<!-- end -->"
@@ -308,7 +306,7 @@ def evaluate_all(runs, options):
     if not pending:
         return []
     with quiet_start():
-        from utils import evaluate
+        from srwgan.measuring import evaluation
 
     methods, failed = {}, []
     for run in pending:
@@ -320,11 +318,10 @@ def evaluate_all(runs, options):
     for condition in CONDITIONS:
         folders = {
             data: degraded_pairs(folder, condition, Path(options.out) / "bench" / condition / data)
-            for data, folder in zip(evaluate.labels(bench), bench, strict=True)
+            for data, folder in zip(evaluation.labels(bench), bench, strict=True)
         }
         chosen = [of_run[condition] for of_run in methods.values() if condition in of_run]
-        bicubic = evaluate.Method("bicubic", 4, lambda low_res: evaluate.bicubic(low_res, 4), 0, None)
-        for result in evaluate.evaluate([bicubic, *chosen], folders, SimpleNamespace(picture=None, wear=None))[0]:
+        for result in evaluation.evaluate([evaluation.bicubic_method(4), *chosen], folders):
             for picture in result.get("pictures", []):
                 measured = {name: picture[name] for name in ("name", *METRICS)}
                 figures[result["model"]].append({"condition": condition, "data": result["data"], **measured})
@@ -338,9 +335,9 @@ def evaluate_all(runs, options):
 
 def load_methods(run):
     """{condition: a `Method` of utils.evaluate}; degraded pictures are for the base and the degradations alone."""
+    from srwgan.measuring.evaluation import Method
     from srwgan.networks.saving import load_generator
     from srwgan.upscaling.upscaler import Upscaler
-    from utils.evaluate import Method
 
     generator = load_generator(run.model)
     methods = {}
@@ -374,14 +371,14 @@ def degraded_pairs(bench, condition, folder):
     if condition == "clean":
         return pairs
     folder.mkdir(parents=True, exist_ok=True)
-    degraded = []
+    written = []
     for name, *paths in pairs:
         low_res, high_res = read_pair(*paths, 4)
         low_path, high_path = folder / f"{name}_LR.png", folder / f"{name}_HR.png"
-        write_image(Picture(worn(low_res, condition)), low_path)
+        write_image(Picture(degraded(low_res, condition)), low_path)
         write_image(Picture(high_res), high_path)  # cropped, where it is downscaled here
-        degraded.append((name, str(low_path), str(high_path)))
-    return degraded
+        written.append((name, str(low_path), str(high_path)))
+    return written
 
 
 def time_all(runs, steps):
@@ -650,20 +647,3 @@ def split_document(path):
     if not (begin and end):
         raise ValueError(f"Received: --document {path} without {BEGIN} and {END}. Expected both, for the tables.")
     return before, after
-
-
-def write_text(path, text):
-    with written_whole(path) as temporary:
-        temporary.write_text(text)
-
-
-def write_json(path, content):
-    write_text(path, json.dumps(content, indent=1))
-
-
-def read_json(path):
-    """Its content, or None where it is not there or torn."""
-    try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError):
-        return None

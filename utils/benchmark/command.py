@@ -15,14 +15,13 @@ What is compared was measured in turns, in one run; the figures are medians. Not
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from srwgan.whole_files import written_whole
+from srwgan.whole_files import write_json
 from utils.benchmark.training import measure_data, measure_steps, measure_workers
 from utils.benchmark.upscaling import measure_animation, measure_compute, measure_memory, measure_startup
 
@@ -47,7 +46,7 @@ def main(arguments=None):
             targets += reached
         figures["targets"] = [target_figures(*target) for target in targets]
         if options.json:
-            write_json(figures, options.json)
+            write_json(options.json, figures)
     except (ValueError, OSError, ImportError) as error:
         print(f"utils.benchmark: {error}", file=sys.stderr)
         return 2
@@ -94,8 +93,3 @@ def target_figures(name, value, least, most):
     reached = value >= least if most is None else value <= most
     bound = f"at least {least:g}" if most is None else f"at most {most:g}"
     return {"name": name, "value": float(value), "bound": bound, "verdict": "reached" if reached else "missed"}
-
-
-def write_json(figures, path):
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")

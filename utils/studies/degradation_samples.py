@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from srwgan.commandline import OneLineParser
-from srwgan.data.degradations import common_palette, degrade, resized, to_palette
+from srwgan.data.degradations import common_palette, degrade, square, to_palette
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.whole_files import written_whole
 
@@ -42,7 +42,7 @@ def samples(photo):
     """Rows of (title, picture)."""
     top, left = ((size - CROP) // 2 for size in photo.shape[:2])
     crop = photo[top : top + CROP, left : left + CROP]
-    small = resized(crop, CROP // SCALE)
+    small = square(crop, CROP // SCALE)
     drawn = [degrade("real", crop, photo, SCALE, np.random.default_rng(seed)) for seed in range(100)]
     nearest = [min(drawn, key=lambda pair, wanted=wanted: abs(pair[1] - wanted)) for wanted in STRENGTHS]
     palettes = {colors: common_palette([small], colors, "median cut") for colors in COLORS}
