@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from train_SRWGAN import build_parser, check
+from srwgan.training.flags import build_parser, check
 
 ROOT = str(Path(__file__).resolve().parents[2])
 SCRIPT = os.path.join(ROOT, "train_generator.sh")

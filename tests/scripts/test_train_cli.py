@@ -12,8 +12,11 @@ import tensorflow as tf
 from PIL import Image
 
 import train_SRWGAN
+from srwgan.data.splits import split
 from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator, load_discriminator, load_generator
+from srwgan.training import setup
+from srwgan.training.flags import build_parser
 from srwgan.training.optimizers import OPTIMIZERS
 
 DEFAULTS = {
@@ -76,7 +79,7 @@ def tiny(photo_folder, tmp_path):
 
 
 def parse(*argv):
-    return vars(train_SRWGAN.build_parser().parse_args(argv))
+    return vars(build_parser().parse_args(argv))
 
 
 def refused(argv, capsys):
@@ -185,7 +188,7 @@ def test_help_groups_and_explains(capsys):
     assert end.value.code == 0
     for group in "data:", "networks:", "losses:", "schedule:", "machine:", "results:":
         assert f"\n{group}\n" in text
-    for action in train_SRWGAN.build_parser()._actions:
+    for action in build_parser()._actions:
         assert action.help and action.option_strings[-1] in text
 
 
@@ -198,10 +201,10 @@ def test_held_out_photographs_are_not_trained_on():
         (2, 20, 16, (1, 1)),
         (40, 20, 4, (36, 4)),
     ]:
-        training, held_out = train_SRWGAN.split(list(range(total)), trainnum, validnum)
+        training, held_out = split(list(range(total)), trainnum, validnum)
         assert (len(training), len(held_out)) == expected
         assert not set(training) & set(held_out)
-    assert train_SRWGAN.split([7], 20, 16) == ([7], [7])
+    assert split([7], 20, 16) == ([7], [7])
 
 
 @pytest.mark.parametrize(
@@ -219,16 +222,16 @@ def test_photographs_passed_over_move_none_across(small, training, held_out, tmp
         side = 40 if number in small else 64
         Image.fromarray(make_photo(side, side, number)).save(tmp_path / f"{number}.png")
     argv = ["--datapath", str(tmp_path), "--cropsz", "64", "--trainnum", "4", "--validnum", "2"]
-    args = train_SRWGAN.build_parser().parse_args([*argv, "--cache", str(tmp_path / "cache")])
-    sides = train_SRWGAN.load_photos(args)
+    args = build_parser().parse_args([*argv, "--cache", str(tmp_path / "cache")])
+    sides = setup.load_photos(args)
     assert ["".join(os.path.basename(path)[0] for path in side.paths) for side in sides] == [training, held_out]
 
 
 def test_nothing_at_the_default_datapath_takes_the_bundled_photographs(monkeypatch, photo_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "srwgan")
-    monkeypatch.setattr(train_SRWGAN, "BUNDLED_PHOTOS", str(photo_folder))
-    args = train_SRWGAN.build_parser().parse_args(["--cropsz", "64", "--cache", str(tmp_path / "cache")])
-    training, held_out = train_SRWGAN.load_photos(args)
+    monkeypatch.setattr(setup, "BUNDLED_PHOTOS", str(photo_folder))
+    args = build_parser().parse_args(["--cropsz", "64", "--cache", str(tmp_path / "cache")])
+    training, held_out = setup.load_photos(args)
     assert (len(training), len(held_out)) == (5, 1)
     assert f"Nothing at ./Datasets: training on the bundled photographs in {photo_folder}" in caplog.text
     assert "asked for 20 photographs (--trainnum), training on the 5" in caplog.text
@@ -248,7 +251,7 @@ def test_photographs_to_train_on_alone_are_there_at_both_sizes(photo_folder, tmp
         "1",
         "--both-sizes",
     ]
-    training, held_out = train_SRWGAN.load_photos(train_SRWGAN.build_parser().parse_args(argv))
+    training, held_out = setup.load_photos(build_parser().parse_args(argv))
     names = [os.path.basename(path) for path in training.paths + held_out.paths]
     assert names == ["0.png", "0.png", "1.png", "1.png", "2.png", "2.png", "3.png", "3.png", "4.png", "5.png"]
     assert training.halved == [True, False] * 4 and held_out.halved == [True] * 2
@@ -261,7 +264,7 @@ def test_div2ks_own_validation_photographs_are_held_out(photo_folder, tmp_path, 
     Image.fromarray(make_photo(64, 64, 50)).save(photo_folder / "DIV2K_train_HR" / "0001.png")
     Image.fromarray(make_photo(64, 64, 51)).save(valid / "0801.png")
     argv = ["--datapath", str(photo_folder), "--cropsz", "64", "--trainnum", "1", "--cache", str(tmp_path / "cache")]
-    training, held_out = train_SRWGAN.load_photos(train_SRWGAN.build_parser().parse_args(argv))
+    training, held_out = setup.load_photos(build_parser().parse_args(argv))
     assert [os.path.basename(path) for path in training.paths + held_out.paths] == ["0001.png", "0801.png"]
 
 
@@ -370,18 +373,18 @@ def test_research_options_train_and_export(flags, tiny, own_folder):
 @pytest.mark.parametrize("kinds", [("adam", "muon"), ("muon", "adam")])
 def test_each_network_has_the_optimizer_asked_for(kinds):
     flags = ["--cweight", "0", "--goptimizer", kinds[0], "--doptimizer", kinds[1], "--filters", "4", "--blocks", "1"]
-    args = train_SRWGAN.build_parser().parse_args(flags)
+    args = build_parser().parse_args(flags)
     stream = types.SimpleNamespace(steps=lambda replicas: 10)
-    trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
+    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
     assert type(trainer.generator_optimizer) is OPTIMIZERS[kinds[0]]
     assert type(trainer.discriminator_optimizer) is OPTIMIZERS[kinds[1]]
 
 
 def test_edges_are_repeated_by_as_much_as_asked_for():
     flags = ["--cweight", "0", "--repeat-edges", "2", "--accumulate", "4", "--filters", "4", "--blocks", "1"]
-    args = train_SRWGAN.build_parser().parse_args(flags)
+    args = build_parser().parse_args(flags)
     stream = types.SimpleNamespace(steps=lambda replicas: 10)
-    trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
+    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
     low_res = np.random.default_rng(0).uniform(-1, 1, (1, 5, 6, 3)).astype(np.float32)
     padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
     for network, generate in ((trainer.generator, trainer.generate), (trainer.average, trainer.generate_average)):

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import train_SRWGAN
 from srwgan.data.crops import CropStream, held_out_crops
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.training.optimizers import build_optimizer
 from srwgan.training.run import Run
+from srwgan.training.setup import never_saved
 from srwgan.training.step import Objective, Trainer
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -143,15 +143,15 @@ def test_a_run_goes_on_with_as_many_replicas_only(make_run, tmp_path):
 
 
 def test_a_run_killed_before_its_first_checkpoint_may_start_again(tmp_path):
-    assert train_SRWGAN.never_saved(tmp_path)
+    assert never_saved(tmp_path)
     (tmp_path / "flags.json").touch()
     (tmp_path / "checkpoints").mkdir()
-    assert train_SRWGAN.never_saved(tmp_path)
+    assert never_saved(tmp_path)
     (tmp_path / "checkpoints" / "checkpoint").touch()
-    assert not train_SRWGAN.never_saved(tmp_path)
+    assert not never_saved(tmp_path)
     (tmp_path / "checkpoints" / "checkpoint").unlink()
     (tmp_path / "thesis.tex").touch()
-    assert not train_SRWGAN.never_saved(tmp_path)
+    assert not never_saved(tmp_path)
 
 
 @pytest.fixture

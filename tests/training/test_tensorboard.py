@@ -51,7 +51,7 @@ def test_scalars_and_a_picture_of_each_epoch(eagerly, photo_folder, tmp_path, mo
 
 def test_without_the_package(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train_SRWGAN.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as error:
         train_SRWGAN.main(FLAGS)
     assert error.value.code == 2

@@ -24,10 +24,11 @@ from statistics import mean, median, stdev
 import numpy as np
 from tqdm import tqdm
 
-import train_SRWGAN
 from srwgan.commandline import quiet_start, whole
 from srwgan.data.photos import find_photos
+from srwgan.data.splits import BUNDLED_PHOTOS
 from srwgan.measuring.pairs import FIXED_DEGRADATIONS, GIF_COLORS, JPEG_AMOUNT, degraded, find_pairs, read_pair
+from srwgan.training.flags import build_parser
 from srwgan.whole_files import read_json, write_json, write_text, written_whole
 from utils.benchmark.upscaling import in_turns, median_ratio
 
@@ -101,7 +102,7 @@ def parse_arguments(arguments=None):
         prog="python3 -m utils.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, count = parser.add_argument, whole(1)
-    add("--datapath", default=train_SRWGAN.BUNDLED_PHOTOS, help="photographs to train on (the bundled ones)")
+    add("--datapath", default=BUNDLED_PHOTOS, help="photographs to train on (the bundled ones)")
     add(
         "--bench",
         nargs="+",
@@ -271,7 +272,7 @@ def train_all(runs, jobs):
 
 
 def planned_batches(run):
-    args = train_SRWGAN.build_parser().parse_known_args(run.flags)[0]
+    args = build_parser().parse_known_args(run.flags)[0]
     return args.epochs * math.ceil(args.trainnum * args.crops_per_photo / args.batchsz)
 
 
@@ -402,9 +403,11 @@ def time_all(runs, steps):
 
 def stepper(flags):
     """A function that trains on one batch, the same at every call."""
-    args = train_SRWGAN.build_parser().parse_args(flags)
-    stream = train_SRWGAN.build_stream(args, train_SRWGAN.load_photos(args)[0])
-    trainer = train_SRWGAN.build_trainer(args, *train_SRWGAN.build_networks(args), stream)
+    from srwgan.training import setup
+
+    args = build_parser().parse_args(flags)
+    stream = setup.build_stream(args, setup.load_photos(args)[0])
+    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
     batch = next(iter(stream.epoch(0)))
     return lambda: float(trainer.train_batch(batch, "full")["g_loss_total"])
 
@@ -492,7 +495,7 @@ def judge(rows, bands):
 
 
 def caption(bases, measured, options):
-    args = train_SRWGAN.build_parser().parse_known_args(bases[0].flags)[0]
+    args = build_parser().parse_known_args(bases[0].flags)[0]
     steps = bases[0].batches
     adversarial = steps * (args.epochs - args.warmup_epochs) // args.epochs
     pictures = sum(picture["condition"] == "clean" for picture in measured[0][1]["pictures"])

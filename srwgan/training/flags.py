@@ -1,0 +1,343 @@
+"""The flags of train_SRWGAN.py: the parser, what no single flag's type can check, and the flags of a resumed run.
+
+Nothing here imports TensorFlow, so that `--help` and a wrong flag take no seconds.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+from argparse import Namespace
+
+from srwgan.commandline import OneLineParser, real, whole
+from srwgan.whole_files import written_whole
+
+FLAGS_FILE = "flags.json"  # in the folder of a run
+MAY_CHANGE = (  # when a run is resumed: what does not change its result
+    "resume",
+    "run_dir",
+    "cache",
+    "cache_limit",
+    "savemodel",
+    "chkpt_path",
+    "strategy",
+    "steps_per_call",
+    "tensorboard",
+    "jit",
+    "download",
+)
+COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of train_SRWGAN.py; a wrong flag ends the process with one line and status 2."""
+    parser = OneLineParser(
+        description="Train a super-resolution Wasserstein GAN with gradient penalty.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="train_SRWGAN.py",
+    )
+    groups = {
+        "data": add_data,
+        "networks": add_networks,
+        "losses": add_losses,
+        "schedule": add_schedule,
+        "machine": add_machine,
+        "results": add_results,
+    }
+    for title, add_flags in groups.items():
+        add_flags(parser.add_argument_group(title).add_argument)
+    return parser
+
+
+def add_data(add):
+    add("--datapath", default="./Datasets", help="folder of photographs, searched recursively (DIV2K's too)")
+    add("--download", choices=["div2k"], help="fetch DIV2K's training photographs (3.5 GB) into --datapath first")
+    add("--trainnum", type=COUNT, default=20, help="photographs to train on")
+    add("--validnum", type=COUNT, default=16, help="held-out crops that the PSNR is measured on")
+    add("--cropsz", type=whole(16), default=256, help="side of the high-resolution crops in pixels")
+    add("--crops-per-photo", type=COUNT, default=1, help="crops of each photograph in an epoch")
+    add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
+    add(
+        "--halve-below",
+        type=WEIGHT,
+        default=0.0,
+        metavar="MEGAPIXELS",
+        help="take smaller photographs at half their height and width, where their compression no longer shows",
+    )
+    add("--both-sizes", action="store_true", help="with --halve-below: at their own size too, as further photographs")
+    add(
+        "--grain",
+        type=WEIGHT,
+        default=0.0,
+        metavar="LEVELS",
+        help="half of the high-resolution crops get noise with a standard deviation up to this, of 255, so that grain "
+        "is learnt",
+    )
+    add(
+        "--repeat-edges",
+        type=whole(0),
+        default=0,
+        metavar="PIXELS",
+        help="low-resolution pixels by which edges of crops are repeated before the generator, as those of a picture "
+        "to upscale are by its receptive field; 0: it sees zeros there",
+    )
+    add(
+        "--degradation",
+        choices=["bicubic", "gif", "real", "mixed"],
+        default="bicubic",
+        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
+        "any of the three",
+    )
+    add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
+    add("--cache-limit", type=POSITIVE, default=16.0, help="GB that the cache may take")
+
+
+def add_networks(add):
+    add("--scale", type=int, choices=[2, 3, 4, 8], default=4, help="how many times larger the result is")
+    add("--filters", type=whole(4), default=64, help="channels of the generator's residual blocks")
+    add("--blocks", type=COUNT, default=8, help="residual blocks of the generator")
+    add("--dfilters", type=whole(4), default=64, help="channels of the discriminator's first convolution")
+    add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
+    add(
+        "--upsampling",
+        choices=["pixelshuffle", "fourier", "resize-conv"],
+        default="pixelshuffle",
+        help="how the generator enlarges its features",
+    )
+    add("--attention", choices=["none", "channel", "window"], default="none", help="in the generator's blocks")
+    add(
+        "--condition",
+        choices=["none", "noise"],
+        default="none",
+        help="noise: the generator is told the strength of the degradation",
+    )
+    add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
+    add(
+        "--pretrained",
+        default="resnet50",
+        metavar="NAME",
+        help="classifier of the content loss: resnet50, resnet101, vgg16, vgg19, or a .keras file",
+    )
+    add("--pretrained-weights", metavar="FILE", help="its weights without top layers, instead of a download")
+    add("--hyperpixel-layers", metavar="L,L", help="its layers, positions in model.layers or names (default: its own)")
+
+
+def add_losses(add):
+    add("--gpweight", type=WEIGHT, default=10.0, help="weight of the gradient penalty")
+    add("--cweight", type=WEIGHT, default=1e-3, help="weight of the content loss; 0 needs no pretrained classifier")
+    add("--advweight", type=WEIGHT, default=1.0, help="weight of the adversarial loss")
+    add("--rweight", type=WEIGHT, default=1.0, help="weight of the reconstruction loss")
+    add("--latweight", type=WEIGHT, default=0.0, help="weight of the lattice loss, against grids in the result")
+    add(
+        "--reconstruction",
+        choices=["mse", "l1", "psnr"],
+        default="mse",
+        help="form of the reconstruction loss: mean squared or absolute error of a crop, or the first one's logarithm",
+    )
+    add(
+        "--luma",
+        type=real(0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="share of the reconstruction loss that is of the luma alone, 0 to 1",
+    )
+    add(
+        "--content-norm",
+        choices=["energy", "unit"],
+        default="energy",
+        help="feature maps divided by their mean square, or pixels' feature vectors of unit length",
+    )
+    add(
+        "--content-channels",
+        metavar="FILE",
+        help="with --content-norm unit: .npz of a weight per channel for each hyperpixel layer, such as LPIPS's",
+    )
+    add(
+        "--weighting",
+        choices=["fixed", "gradient", "self-adaptive"],
+        default="fixed",
+        help="weights as they are, on gradients divided by a running mean of their norm, or each times a factor of 0.1 "
+        "to 10 that is trained against the networks",
+    )
+    add(
+        "--otweight",
+        type=real(0),
+        default=0.0,
+        help="weight of an optimal transport between generated and real patches of a replica's batch",
+    )
+    add(
+        "--otspace",
+        choices=["discriminator", "pixels"],
+        help="what the patches are compared by (default: discriminator)",
+    )
+    add(
+        "--shift",
+        type=whole(0),
+        metavar="PIXELS",
+        help="discriminator and hyperpixels see the images from a changing offset below this, against grids in the "
+        "result; 0: none (default: the scale)",
+    )
+    add(
+        "--interpolation",
+        choices=["gaussian", "uniform"],
+        default="gaussian",
+        help="penalty at real + e (fake - real), e from N(0, 1) or U(0, 1)",
+    )
+
+
+def add_schedule(add):
+    add("--epochs", type=COUNT, default=2, help="epochs in all")
+    add("--batchsz", type=COUNT, default=4, help="crops in a batch")
+    add("--dstep", type=COUNT, default=1, help="discriminator steps for each batch")
+    add("--gstep", type=COUNT, default=1, help="generator steps for each batch")
+    add("--warmup-epochs", type=whole(0), default=0, help="first epochs, on the reconstruction loss alone")
+    add("--critic-warmup", type=whole(0), default=0, help="steps after those on the discriminator alone")
+    add(
+        "--goptimizer",
+        choices=["adam", "muon"],
+        default="adam",
+        help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps",
+    )
+    add("--doptimizer", choices=["adam", "muon"], default="adam", help="the discriminator's")
+    add("--glr", type=POSITIVE, default=2e-4, help="the generator's learning rate")
+    add("--dlr", type=POSITIVE, default=2e-4, help="the discriminator's learning rate")
+    add("--lr-schedule", choices=["constant", "cosine"], default="constant", help="cosine falls to a hundredth")
+    add("--lr-warmup", type=whole(0), default=0, help="steps over which the rates rise")
+    add("--beta1", type=WEIGHT, default=0.5, help="Adam's decay of the first moment")
+    add("--beta2", type=WEIGHT, default=0.9, help="Adam's decay of the second moment")
+    add("--ema", type=WEIGHT, default=0.998, help="decay of the generator's averaged weights")
+    add("--clip", type=WEIGHT, default=0.0, help="largest norm of a network's gradient; 0: none")
+    add("--seed", type=whole(0), default=0, help="of weights, crops and penalty positions")
+
+
+def add_machine(add):
+    add(
+        "--precision",
+        choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"],
+        default="auto",
+        help="of the convolutions; auto: bfloat16 where the machine is fast at it",
+    )
+    add(
+        "--strategy",
+        choices=["auto", "one", "mirrored", "multiworker"],
+        default="auto",
+        help="one device, all of this machine, or many machines (TF_CONFIG or SLURM); --batchsz is for each replica",
+    )
+    add("--accumulate", type=COUNT, default=1, help="parts that a batch is computed in, against lack of memory")
+    add("--steps-per-call", type=COUNT, default=1, help="batches in one call of the compiled step")
+    add("--jit", action="store_true", help="compile with XLA")
+
+
+def add_results(add):
+    add("--savemodel", type=boolean, default=False, metavar="True|False", help="export the networks at the end")
+    add("--chkpt_path", default="./SRWGAN", help="they go to CHKPT_PATH_Gen and CHKPT_PATH_Dis")
+    add("--run-dir", help="folder of this run (default: runs/DATE-TIME)")
+    add("--resume", metavar="RUN_DIR", help="go on from the newest checkpoint of a run, with its flags")
+    add("--tensorboard", action="store_true", help="scalars and pictures for TensorBoard too, in RUN_DIR/tensorboard")
+
+
+def boolean(text: str) -> bool:
+    """An argparse type: True or False as people write them."""
+    known = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"Received: {text}. Expected True or False (yes, no, 1, 0).")
+    return known[text.lower()]
+
+
+def default_of(name: str):
+    """The default of the flag whose name in a `Namespace` is `name`."""
+    return build_parser().get_default(name)
+
+
+def changed_flags(args: Namespace) -> dict:
+    """The flags that differ from their defaults and change the result, without the paths of inputs."""
+    left_out = (*MAY_CHANGE, "datapath", "init", "pretrained_weights")
+    return {name: value for name, value in vars(args).items() if value != default_of(name) and name not in left_out}
+
+
+def write_flags(args: Namespace, folder: str, versions: dict) -> None:
+    """Keep the flags of a new run in its folder, with the `versions` of what it runs on."""
+    with written_whole(os.path.join(folder, FLAGS_FILE)) as temporary:
+        temporary.write_text(json.dumps({"flags": vars(args), "versions": versions}, indent=1))
+
+
+def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None) -> Namespace:
+    """The flags that a run was started with; those on the command line may repeat them, not change them.
+
+    Raises:
+        ValueError: `folder` is not that of a run, or a flag on the command line differs.
+    """
+    try:
+        with open(os.path.join(folder, FLAGS_FILE)) as file:
+            saved = json.load(file)["flags"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run."
+        ) from error
+    parser.set_defaults(**saved)
+    args = parser.parse_args(argv)
+    for name, value in saved.items():
+        if getattr(args, name) != value and name not in MAY_CHANGE:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"Received: {flag} {getattr(args, name)} with --resume {folder}, which was started with "
+                f"{flag} {value}. Expected the same."
+            )
+    args.resume = folder
+    return args
+
+
+def check(args: Namespace) -> None:
+    """Refuse flags that do not go together, and outputs that cannot be written.
+
+    Raises:
+        ValueError: the first such flag.
+    """
+    from srwgan.data.degradations import check_degradation  # here, since its libraries would slow --help down
+
+    if args.cropsz % args.scale:
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")
+    if args.warmup_epochs >= args.epochs and args.critic_warmup:
+        raise ValueError(
+            f"Received: --critic-warmup {args.critic_warmup} with no epoch after --warmup-epochs "
+            f"{args.warmup_epochs}. Expected fewer warm-up epochs than --epochs {args.epochs}."
+        )
+    if args.both_sizes and not args.halve_below:
+        raise ValueError(
+            "Received: --both-sizes without --halve-below. Expected the megapixels below which "
+            "photographs are there at half their size too."
+        )
+    if args.batchsz % args.accumulate:
+        raise ValueError(
+            f"Received: --batchsz {args.batchsz} with --accumulate {args.accumulate}. Expected a multiple of it."
+        )
+    check_degradation(args.degradation, args.condition)
+    if args.content_channels and args.content_norm != "unit":
+        raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
+    if not (args.advweight or args.rweight or args.cweight):
+        raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
+    if args.otspace and not args.otweight:
+        raise ValueError(f"Received: --otspace {args.otspace} with --otweight 0. Expected an --otweight above 0.")
+    if args.otweight and args.otspace != "pixels" and not args.advweight:
+        raise ValueError(
+            "Received: --otweight with --advweight 0, which trains no discriminator. "
+            "Expected --otspace pixels, or an --advweight above 0."
+        )
+    if args.otspace == "pixels" and args.cropsz < 16:
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --otspace pixels. Expected 16 or more.")
+    if args.weighting == "self-adaptive" and args.epochs <= args.warmup_epochs:
+        raise ValueError(
+            "Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
+            "Expected more --epochs than --warmup-epochs."
+        )
+    if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
+        raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
+    for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
+        check_writable(os.path.dirname(os.path.abspath(path)))
+
+
+def check_writable(folder: str) -> None:
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")
