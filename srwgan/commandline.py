@@ -23,6 +23,17 @@ def one_line(error, source=None):
     return line if source is None or str(source) in line else f"{source}: {line}"
 
 
+@contextmanager
+def one_line_errors(parser):
+    """Ends the command with status 2 and one line where the block raises an error that an input can cause."""
+    try:
+        yield
+    except BrokenPipeError:  # no input's fault, see `run_command`
+        raise
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        parser.error(one_line(error))
+
+
 def print_line(line):
     """Prints a line to stderr, above a progress bar where there is one."""
     from tqdm import tqdm

@@ -1,0 +1,94 @@
+"""The studies whose tables stand in docs/, on pictures of a few pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srwgan.measuring.lpips import LPIPS
+from srwgan.measuring.metrics import psnr
+from srwgan.measuring.pairs import find_pairs, read_pair
+from srwgan.networks.generator import Generator
+from srwgan.networks.saving import export_generator
+from srwgan.pixels import to_range
+from srwgan.upscaling.upscaler import Upscaler
+from utils.studies import grain, padding
+
+
+@pytest.fixture(scope="module")
+def generator():
+    made = Generator(filters=4, blocks=1, scale=2)
+    random = np.random.default_rng(0)
+    made.set_weights([weights + random.normal(0, 0.05, weights.shape) for weights in made.get_weights()])
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(generator, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "generator"
+    export_generator(generator, folder, served=False)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path, make_photo):
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    for seed in range(2):
+        Image.fromarray(make_photo(64, 72, seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+def last_row(text):
+    return [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
+
+
+def test_padding_measures_what_the_upscaler_gives_and_two_others(generator, model, data, capsys):
+    assert padding.main(["--model", str(model), "--data", str(data)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("| PSNR | zeros | repeated | mirrored |\n|---|---|---|---|\n")
+    name, zeros, repeated, mirrored = last_row(printed)
+    upscaler = Upscaler(generator, "float32")
+    pairs = [read_pair(*paths, 2) for _, *paths in find_pairs(data)]
+    assert name == str(data)
+    assert repeated == f"{np.mean([psnr(upscaler.image(low), high, shave=2) for low, high in pairs]):.2f}"
+    assert len({zeros, repeated, mirrored}) == 3
+
+    low_res = pairs[0][0]
+    results = [padding.upscale(generator, low_res, mode).astype(int) for mode in padding.PADDINGS.values()]
+    inside = slice(2 * generator.receptive_field, -2 * generator.receptive_field)
+    for result in results[1:]:
+        np.testing.assert_allclose(result[inside, inside], results[0][inside, inside], atol=1)
+
+
+def test_grain_is_measured_by_lpips_beside_the_result_without_it(generator, model, data, capsys):
+    assert grain.main(["--model", str(model), "--data", str(data), "--precision", "float32"]) == 0
+    name, *figures = last_row(capsys.readouterr().out)
+    upscaler, distance = Upscaler(generator, "float32"), LPIPS()
+    pairs = [read_pair(*paths, 2) for _, *paths in find_pairs(data)]
+    alone = [float(distance(to_range(upscaler.image(low)[None]), to_range(high[None]))[0]) for low, high in pairs]
+    assert name == str(data) and figures[0] == f"{np.mean(alone):.4f}"
+    assert float(figures[-1]) <= min(map(float, figures[:-1])) and len(set(figures[:-1])) == 4
+
+
+def test_noise_has_its_deviation_and_is_gray():
+    gray = np.full((64, 64, 3), 100, np.uint8)
+    for deviation, picture in zip(grain.DEVIATIONS, grain.with_grain(gray), strict=True):
+        assert (picture == picture[..., :1]).all()
+        assert picture.std() == pytest.approx(np.hypot(deviation, 12**-0.5) if deviation else 0, rel=0.06)
+
+
+@pytest.mark.parametrize("study", [padding, grain])
+@pytest.mark.parametrize("missing", ["model", "data"])
+def test_what_is_missing_is_named_in_one_line(study, missing, model, data, tmp_path, capsys):
+    paths = {"model": model, "data": data, missing: tmp_path / "nowhere"}
+    with pytest.raises(SystemExit) as end:
+        study.main(["--model", str(paths["model"]), "--data", str(paths["data"])])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and "nowhere" in error and error.count("\n") == 1
+
+
+def test_a_conditional_generator_has_no_edges_to_pad_here(data, tmp_path, capsys):
+    export_generator(Generator(filters=4, blocks=1, scale=2, condition="noise"), tmp_path / "noise", served=False)
+    with pytest.raises(SystemExit, match="2"):
+        padding.main(["--model", str(tmp_path / "noise"), "--data", str(data)])
+    assert "images alone" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""What lies beyond a picture's edges, and how much it matters: PSNR with edges repeated, mirrored and left at zero.
+
+    python3 -m utils.studies.padding --model SRWGAN_Gen/faithful --data Set5 Set14
+
+The upscaler repeats a picture's edges by the network's receptive field and crops the result. Here they are mirrored
+instead, or left to the network, which pads its features with zeros. The network runs in float32, on whole pictures.
+"""
+
+import argparse
+
+import numpy as np
+
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, run_command
+from srwgan.measuring.pairs import find_pairs, read_pair
+
+PADDINGS = {"zeros": None, "repeated": "edge", "mirrored": "symmetric"}  # column -> numpy.pad's mode
+
+
+def main(argv=None):
+    args = (parser := build_parser()).parse_args(argv)
+    with one_line_errors(parser):
+        folders = {folder: find_pairs(folder) for folder in args.data}
+        with quiet_start():
+            from srwgan.networks.saving import load_generator
+
+        generator = load_generator(args.model)
+        check_generator(generator, args.model)
+        print(f"| PSNR | {' | '.join(PADDINGS)} |\n{'|---' * (1 + len(PADDINGS))}|")
+        for folder, pairs in folders.items():
+            cells = " | ".join(f"{decibels:.2f}" for decibels in mean_psnr(generator, pairs))
+            print(f"| {folder} | {cells} |", flush=True)
+    return 0
+
+
+def build_parser():
+    parser = OneLineParser(
+        prog="python3 -m utils.studies.padding",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="SRWGAN_Gen/faithful", metavar="DIR", help="(SRWGAN_Gen/faithful)")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="DIR", help="folders of NAME_LR and NAME_HR, or of originals"
+    )
+    return parser
+
+
+def check_generator(generator, path):
+    """Raises ValueError for a model whose edges cannot be padded here."""
+    if generator.receptive_field is None or getattr(generator, "condition", "none") != "none":
+        raise ValueError(f"Received: --model {path}. Expected one of a known receptive field that takes images alone.")
+
+
+def mean_psnr(generator, pairs):
+    """The mean PSNR in dB over all pictures, for each of `PADDINGS`."""
+    from srwgan.measuring.metrics import psnr
+
+    table = []
+    for _, *paths in pairs:
+        low_res, original = read_pair(*paths, generator.scale)
+        results = (upscale(generator, low_res, mode) for mode in PADDINGS.values())
+        table.append([psnr(result, original, shave=generator.scale) for result in results])
+    return np.mean(table, axis=0)
+
+
+def upscale(generator, low_res, mode):
+    """(H, W, 3) uint8 -> (scale H, scale W, 3), the edges continued by a mode of `numpy.pad`, or by None."""
+    from srwgan.pixels import to_pixels, to_range
+
+    margin = generator.receptive_field if mode else 0
+    padded = np.pad(low_res, [(margin, margin), (margin, margin), (0, 0)], mode or "constant")
+    result = to_pixels(generator(to_range(padded[None]), training=False))[0]
+    crop, (height, width) = margin * generator.scale, result.shape[:2]
+    return result[crop : height - crop, crop : width - crop]
+
+
+if __name__ == "__main__":
+    run_command(main)
