@@ -10,6 +10,9 @@ downscaled by antialiased bicubic. Every run measures bicubic upscaling too. The
   grid          the worst picture's peak in the spectrum at the frequencies of a regular grid, in dB; near 0 without one
   colour        the worst picture's difference of mean colour from bicubic's, in 1/255
   flat          root-mean-square texture where the bicubic picture is flat, in 1/255; to compare with the original's
+
+With --flicker it measures how steady frames are instead, see `srwgan/measuring/flicker.py`: of originals that are moved
+as a camera would move them, and tOF and tLP of --clips.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from srwgan.networks.saving import load_generator
 from srwgan.upscaling.upscaler import Upscaler
 from srwgan.whole_files import write_json, written_whole
 from utils.comparison import comparison
+from utils.flicker import flicker_report
 
 SHOWN = 6  # crops in a picture
 WARNINGS = (  # (figure, the limit above which a line below the table names it, what it then means)
@@ -58,6 +62,8 @@ def main(arguments=None):
     try:
         check_outputs(options)
         methods = load_methods(options)
+        if options.flicker:
+            return measure_steadiness(options, methods)
         names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
         folders = dict(zip(names, map(find_pairs, options.data), strict=True))
         shown = ShownCrops(folders, options) if options.picture else None
@@ -76,7 +82,7 @@ def parse_arguments(arguments=None):
     )
     many = {"nargs": "+", "action": "extend", "metavar": "DIR"}
     parser.add_argument("--model", **many, default=[], help="exported generators; none measures bicubic alone")
-    parser.add_argument("--data", **many, required=True, help="folders of pairs or of originals")
+    parser.add_argument("--data", **many, default=[], help="folders of pairs or of originals")
     parser.add_argument(
         "--fidelity",
         type=real(0, 1),
@@ -88,6 +94,13 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--wear", choices=list(FIXED_DEGRADATIONS), help=f"damage the low resolution first ({meanings})"
     )
+    parser.add_argument(
+        "--flicker",
+        action="store_true",
+        help="measure how steady frames are instead: originals of --data, moved as by a camera, and --clips",
+    )
+    parser.add_argument("--clips", **{**many, "metavar": "FILE"}, default=[], help="GIFs and videos, for tOF and tLP")
+    parser.add_argument("--column", metavar="FILE", help="with --flicker: draw one column of pixels over time")
     parser.add_argument("--precision", default="float32", choices=["auto", *PRECISIONS], help="(float32)")
     parser.add_argument("--json", metavar="FILE", help="write everything, per picture too")
     parser.add_argument("--csv", metavar="FILE", help="write the table")
@@ -100,7 +113,23 @@ def parse_arguments(arguments=None):
         help="a crop for --picture: a picture's name, the crop's left and top (6 pictures, where bicubic is worst)",
     )
     parser.add_argument("--crop-size", type=whole(1), default=96, metavar="PIXELS", help="(96)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.data or options.clips):
+        parser.error("Received: neither --data nor --clips. Expected folders of pictures, or with --flicker clips.")
+    if (options.clips or options.column) and not options.flicker:
+        parser.error("Received: --clips or --column without --flicker. Expected --flicker with them.")
+    return options
+
+
+def measure_steadiness(options, methods):
+    """The report of --flicker, printed and written; returns the exit status."""
+    text, content, picture = flicker_report(methods, options)
+    print(text)
+    if options.json:
+        write_json(options.json, finite(content))
+    if picture:
+        write_image(Picture(np.asarray(picture)), options.column)
+    return 0
 
 
 def load_methods(options):
@@ -229,7 +258,7 @@ def worst_corner(picture, original, side):
 
 def check_outputs(options):
     """Raises FileNotFoundError for an output in a folder that is not there, before the work and not after it."""
-    for path in filter(None, (options.json, options.csv, options.picture)):
+    for path in filter(None, (options.json, options.csv, options.picture, options.column)):
         if not Path(path).absolute().parent.is_dir():
             raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
 
