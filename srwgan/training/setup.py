@@ -140,6 +140,8 @@ def build_networks(args: Namespace):
                 f"{getattr(start, name)}. Expected the same, or none."
             )
     critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
+    if critic and args.dfilters not in (default_of("dfilters"), critic.filters):
+        critic = None  # another one was asked for
     log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
     critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
     return with_precision(start, policy), critic, with_precision(start, policy)

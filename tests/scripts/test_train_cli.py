@@ -13,8 +13,9 @@ from PIL import Image
 
 import train_SRWGAN
 from srwgan.data.splits import split
+from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator
-from srwgan.networks.saving import export_generator, load_discriminator, load_generator
+from srwgan.networks.saving import DISCRIMINATOR_FILE, export_generator, load_discriminator, load_generator
 from srwgan.training import setup
 from srwgan.training.flags import build_parser
 from srwgan.training.optimizers import OPTIMIZERS
@@ -311,6 +312,21 @@ def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder
     ):
         np.testing.assert_array_equal(moved, before)
         np.testing.assert_allclose(made, before, atol=1e-6)
+
+
+@pytest.mark.parametrize(("flags", "filters"), [([], 8), (["--dfilters", "8"], 8), (["--dfilters", "4"], 4)])
+def test_a_generators_folder_may_hold_its_discriminator(flags, filters, own_folder, caplog):
+    """As SRWGAN_Gen/ does; one of other filters is left aside."""
+    caplog.set_level(logging.INFO, "srwgan")
+    export_generator(Generator(4, 1, 4), "start", served=False)
+    critic = Discriminator(8)
+    critic.save(own_folder / "start" / DISCRIMINATOR_FILE)
+    _, found, _ = setup.build_networks(build_parser().parse_args(["--init", "start", "--precision", "float32", *flags]))
+    assert found.filters == filters
+    assert ("and its discriminator" if filters == 8 else "with a new discriminator") in caplog.text
+    if filters == 8:
+        for made, before in zip(found.get_weights(), critic.get_weights(), strict=True):
+            np.testing.assert_array_equal(made, before)
 
 
 @pytest.mark.parametrize(
