@@ -8,6 +8,17 @@ import pytest
 from PIL import Image
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slurm", action="store_true", help="run the tests on a SLURM cluster that they start here")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slurm"):
+        for item in items:
+            if item.get_closest_marker("slurm"):
+                item.add_marker(pytest.mark.skip(reason="only with --slurm: it takes minutes, see CONTRIBUTING.md"))
+
+
 @pytest.fixture
 def make_photo():
     """(height, width, seed) -> (H, W, 3) uint8, smooth shading with sharp edges, different for every seed."""
