@@ -8,7 +8,6 @@ python3 testGenerator.py --help                                      all options
 
 import argparse
 import functools
-import os
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from srwgan.convert.options import PALETTES, Options
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
-from srwgan.whole_files import written_whole
+from srwgan.whole_files import can_be_made, written_whole
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The sample. Put your own paths here, then run this file without arguments.
@@ -154,20 +153,14 @@ def check_before_loading(args, options):
     """Everything that can be known to be wrong before TensorFlow's slow start."""
     if not find_jobs(args.inputs, args.output, options.suffix):
         raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
-    if not can_be_made(Path(args.output).absolute()):
+    output = Path(args.output)
+    if not can_be_made(output.absolute().parent if output.is_file() else output):
         raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
     model = model_path(args.model)
     if not model.exists():
         raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
     if args.fidelity:
         faithful_end(model)
-
-
-def can_be_made(output):
-    folder = output.parent if output.is_file() else output
-    while not folder.exists():
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def model_path(name):

@@ -35,6 +35,20 @@ def check_file(path):
     return stat
 
 
+def can_be_made(folder) -> bool:
+    """Whether a folder is there or can be made, and files can be written in it."""
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def check_output(path):
+    """Raises FileNotFoundError for a file to be written in a folder that is not there, before the work for it."""
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
+
+
 @contextmanager
 def written_whole(path):
     """Gives a temporary path beside `path`, which takes that name once the block has ended well."""

@@ -19,14 +19,12 @@ import argparse
 import csv
 import math
 import os
-import sys
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from srwgan.commandline import real, run_command, whole
+from srwgan.commandline import OneLineParser, one_line_errors, real, run_command, whole
 from srwgan.measuring import metrics
 from srwgan.measuring.evaluation import Method, bicubic_method, evaluate, labels
 from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs
@@ -36,7 +34,7 @@ from srwgan.networks.model_folder import faithful_end
 from srwgan.networks.precision import PRECISIONS
 from srwgan.networks.saving import load_generator
 from srwgan.upscaling.upscaler import Upscaler
-from srwgan.whole_files import write_json, written_whole
+from srwgan.whole_files import check_output, write_json, written_whole
 from utils.comparison import comparison
 from utils.flicker import flicker_report
 
@@ -58,26 +56,25 @@ COLUMNS = {  # figure -> (heading, format)
 
 
 def main(arguments=None):
-    options = parse_arguments(arguments)
-    try:
-        check_outputs(options)
+    options = parse_arguments(parser := build_parser(), arguments)
+    with one_line_errors(parser):
+        for path in filter(None, (options.json, options.csv, options.picture, options.column)):
+            check_output(path)
         methods = load_methods(options)
         if options.flicker:
-            return measure_steadiness(options, methods)
+            measure_steadiness(options, methods)
+            return 0
         names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
         folders = dict(zip(names, map(find_pairs, options.data), strict=True))
         shown = ShownCrops(folders, options) if options.picture else None
         results = evaluate(methods, folders, degradation=options.wear, on_picture=shown and shown.add)
         print(table(results))
-        write_outputs(options, results, methods, shown)
-    except (ValueError, OSError, MemoryError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        write_outputs(options, results, methods=methods, shown=shown)
     return 0
 
 
-def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
+def build_parser():
+    parser = OneLineParser(
         prog="python3 -m utils.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     many = {"nargs": "+", "action": "extend", "metavar": "DIR"}
@@ -113,6 +110,10 @@ def parse_arguments(arguments=None):
         help="a crop for --picture: a picture's name, the crop's left and top (6 pictures, where bicubic is worst)",
     )
     parser.add_argument("--crop-size", type=whole(1), default=96, metavar="PIXELS", help="(96)")
+    return parser
+
+
+def parse_arguments(parser, arguments=None):
     options = parser.parse_args(arguments)
     if not (options.data or options.clips):
         parser.error("Received: neither --data nor --clips. Expected folders of pictures, or with --flicker clips.")
@@ -122,14 +123,13 @@ def parse_arguments(arguments=None):
 
 
 def measure_steadiness(options, methods):
-    """The report of --flicker, printed and written; returns the exit status."""
+    """Print and write the report of --flicker."""
     text, content, picture = flicker_report(methods, options)
     print(text)
     if options.json:
         write_json(options.json, finite(content))
     if picture:
         write_image(Picture(np.asarray(picture)), options.column)
-    return 0
 
 
 def load_methods(options):
@@ -256,14 +256,7 @@ def worst_corner(picture, original, side):
     return x, y
 
 
-def check_outputs(options):
-    """Raises FileNotFoundError for an output in a folder that is not there, before the work and not after it."""
-    for path in filter(None, (options.json, options.csv, options.picture, options.column)):
-        if not Path(path).absolute().parent.is_dir():
-            raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
-
-
-def write_outputs(options, results, methods, shown):
+def write_outputs(options, results, *, methods, shown):
     if options.json:
         write_json(options.json, finite({"scale": methods[0].scale, "results": results}))
     if options.csv:

@@ -1,17 +1,17 @@
 """The mean of several generators' weights: `python3 -m utils.mean_generator OUT GENERATOR GENERATOR ...`.
 
-Of runs that started from one another, an earlier and a later one for instance, the mean is often better than each.
+The mean of runs that started from one another, an earlier and a later one for instance, is often better than each.
 """
 
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, quiet_start, real
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, real, run_command
 
 
 def main(argv=None):
     args = (parser := build_parser()).parse_args(argv)
     shares = args.shares or [1.0] * len(args.generators)
-    try:
+    with one_line_errors(parser):
         with quiet_start():
             from srwgan.networks.mixing import weighted_mean
             from srwgan.networks.saving import export_generator, load_generator
@@ -19,9 +19,8 @@ def main(argv=None):
         mean = weighted_mean([load_generator(path) for path in args.generators], shares)
         training = {"mean of": args.generators, "shares": [share / sum(shares) for share in shares]}
         moved = export_generator(mean, args.out, training)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
     print(f"{args.out}: the mean of {len(args.generators)} generators", f"(what was there: {moved})" if moved else "")
+    return 0
 
 
 def build_parser():
@@ -33,4 +32,4 @@ def build_parser():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

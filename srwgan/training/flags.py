@@ -10,7 +10,7 @@ import os
 from argparse import Namespace
 
 from srwgan.commandline import OneLineParser, real, whole
-from srwgan.whole_files import written_whole
+from srwgan.whole_files import can_be_made, written_whole
 
 FLAGS_FILE = "flags.json"  # in the folder of a run
 MAY_CHANGE = (  # when a run is resumed: what does not change its result
@@ -333,11 +333,6 @@ def check(args: Namespace) -> None:
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
         raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:
-        check_writable(os.path.dirname(os.path.abspath(path)))
-
-
-def check_writable(folder: str) -> None:
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")
+        folder = os.path.dirname(os.path.abspath(path))
+        if not can_be_made(folder):
+            raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")

@@ -8,7 +8,11 @@ from PIL import Image
 from srwgan.networks.generator import Generator
 from srwgan.upscaling.fast_generator import network_for
 from utils.benchmark import command as benchmark
-from utils.benchmark import upscaling as upscaling_benchmark
+from utils.benchmark import subjects
+from utils.benchmark.memory import peak_memory
+from utils.benchmark.results import Section, Target
+from utils.benchmark.subjects import make_clip
+from utils.benchmark.turns import in_turns
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
@@ -36,7 +40,7 @@ def resolution_of(name, scale):
 
 def test_clips_move_as_they_say(tmp_path):
     for name, share in (("moving", 1), ("tenth", 0.1)):
-        frames = list(upscaling_benchmark.clip(tmp_path, name, 4)["frames"]())
+        frames = list(make_clip(tmp_path, name, count=4, share=share).frames())
         moved = np.mean([(a != b).any(-1) for a, b in zip(frames, frames[1:], strict=False)])
         assert share * 0.3 < moved <= share * 1.01
         with Image.open(tmp_path / f"{name}.gif") as gif:
@@ -48,7 +52,7 @@ def test_clips_move_as_they_say(tmp_path):
 
 def test_tasks_run_in_turn_and_the_first_time_does_not_count():
     calls = []
-    seconds = upscaling_benchmark.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    seconds = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert "".join(calls) == "ababab"
     assert [len(times) for times in seconds.values()] == [2, 2]
 
@@ -56,15 +60,16 @@ def test_tasks_run_in_turn_and_the_first_time_does_not_count():
 def test_peak_memory_counts_children():
     child = "import time; kept = bytearray(b'x') * 100_000_000; time.sleep(0.7)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    alone = upscaling_benchmark.peak_memory([sys.executable, "-c", "import time; time.sleep(0.3)"])
-    assert alone < 90e6 < upscaling_benchmark.peak_memory([sys.executable, "-c", parent])
+    alone = peak_memory([sys.executable, "-c", "import time; time.sleep(0.3)"])
+    assert alone < 90e6 < peak_memory([sys.executable, "-c", parent])
     with pytest.raises(OSError, match="no-such-module"):
-        upscaling_benchmark.peak_memory([sys.executable, "-m", "no-such-module"])
+        peak_memory([sys.executable, "-m", "no-such-module"])
 
 
 def test_main_prints_sections_and_targets_and_writes_json(monkeypatch, tmp_path, capsys):
-    section = lambda options: ({"speed": 3.0}, ["speed: 3"], [("fast", 3.0, 2, None), ("small", 3.0, None, 2)])  # noqa: E731
-    monkeypatch.setattr(benchmark, "SECTIONS", {"one": section})
+    targets = [Target("fast", 3.0, least=2), Target("small", 3.0, most=2)]
+    section = Section({"speed": 3.0}, ["speed: 3"], targets)
+    monkeypatch.setattr(benchmark, "SECTIONS", {"one": lambda options: section})
     path = tmp_path / "figures.json"
     assert benchmark.main(["one", "--json", str(path)]) == 0
     printed = capsys.readouterr().out
@@ -78,5 +83,19 @@ def test_wrong_sections_and_models_are_named(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         benchmark.main(["speeed"])
     assert "Received: speeed. Expected of compute" in capsys.readouterr().err
-    assert benchmark.main(["compute", "--model", str(tmp_path)]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    for model in tmp_path, tmp_path / "typo":
+        with pytest.raises(SystemExit, match="2"):
+            benchmark.main(["compute", "--model", str(model)])
+        error = capsys.readouterr().err
+        assert str(model) in error and error.count("\n") == 1
+
+
+def test_without_a_model_the_repositorys_is_measured_or_an_untrained_one(monkeypatch, tmp_path, capsys):
+    section = Section({}, [], [])
+    monkeypatch.setattr(benchmark, "SECTIONS", {"one": lambda options: section})
+    monkeypatch.chdir(tmp_path)
+    assert benchmark.main(["one"]) == 0
+    assert f"model {subjects.ROOT / 'SRWGAN_Gen'}\n" in capsys.readouterr().out
+    monkeypatch.setattr(subjects, "MAIN", "no such folder")
+    assert benchmark.main(["one"]) == 0
+    assert "an untrained one" in capsys.readouterr().out

@@ -65,11 +65,13 @@ def test_shares_are_of_the_matrix_product_of_the_same_precision(monkeypatch):
     monkeypatch.setattr(benchmark_train, "parts_of_a_step", lambda precision: ({}, operations))
     monkeypatch.setattr(benchmark_train, "in_turns", lambda tasks, repeats: seconds)
     monkeypatch.setattr(benchmark_train, "fast_bfloat16", lambda: False)
-    figures, lines, targets = benchmark_train.measure_steps(types.SimpleNamespace(quick=True))
-    generator = figures["float32"]["generator"]
+    section = benchmark_train.measure_steps(types.SimpleNamespace(quick=True))
+    generator = section.figures["float32"]["generator"]
     assert generator["GFLOP/s"] == pytest.approx(6) and generator["share of the matrix product"] == pytest.approx(0.75)
-    assert "float32, generator: 0.500 s, 8.0 images/s, 6 GFLOP/s (75%)" in lines
-    assert targets == [("generator, float32, share of the matrix product", pytest.approx(0.75), 0.7, None)]
+    assert "float32, generator: 0.500 s, 8.0 images/s, 6 GFLOP/s (75%)" in section.lines
+    (target,) = section.targets
+    assert target.name == "generator, float32, share of the matrix product"
+    assert (target.value, target.least, target.verdict) == (pytest.approx(0.75), 0.7, "reached")
 
 
 def test_the_stand_in_classifiers_have_the_default_layers():
@@ -78,8 +80,9 @@ def test_the_stand_in_classifiers_have_the_default_layers():
 
 
 def test_training_is_asked_for_by_a_flag(capsys):
-    assert benchmark.parse_arguments(["--train"]).sections == ["steps", "data", "workers"]
-    assert "steps" not in benchmark.parse_arguments([]).sections
+    parser = benchmark.build_parser()
+    assert benchmark.parse_arguments(parser, ["--train"]).sections == ["steps", "data", "workers"]
+    assert "steps" not in benchmark.parse_arguments(parser, []).sections
     with pytest.raises(SystemExit):
-        benchmark.parse_arguments(["--train", "memory"])
+        benchmark.parse_arguments(parser, ["--train", "memory"])
     assert "Received: memory. Expected of steps, data, workers." in capsys.readouterr().err

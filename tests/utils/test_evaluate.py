@@ -64,7 +64,11 @@ def pairs(tmp_path, originals):
 
 
 def run(*arguments):
-    return evaluate.main([str(argument) for argument in arguments])
+    """The command's exit status."""
+    try:
+        return evaluate.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
 
 
 def test_models_beside_bicubic(model, pairs, tmp_path, capsys):

@@ -1,8 +1,7 @@
 """`python3 -m utils.benchmark`."""
 
-import sys
-
+from srwgan.commandline import run_command
 from utils.benchmark.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -17,15 +17,19 @@ What is compared was measured in turns, in one run; the figures are medians. Not
 import argparse
 import os
 import platform
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from srwgan.whole_files import write_json
+from srwgan.commandline import OneLineParser, one_line_errors
+from srwgan.whole_files import check_output, write_json
+from utils.benchmark.animation import measure_animation
+from utils.benchmark.compute import measure_compute
+from utils.benchmark.memory import measure_memory
+from utils.benchmark.startup import measure_startup
+from utils.benchmark.subjects import model_of
 from utils.benchmark.training import measure_data, measure_steps, measure_workers
-from utils.benchmark.upscaling import measure_animation, measure_compute, measure_memory, measure_startup
 
-SECTIONS = {  # name -> function (options) -> (figures for JSON, lines to print, [(target's name, value, least, most)])
+SECTIONS = {  # name -> a function of the options that gives a `results.Section`
     "compute": measure_compute,
     "animation": measure_animation,
     "memory": measure_memory,
@@ -35,37 +39,50 @@ TRAINING = {"steps": measure_steps, "data": measure_data, "workers": measure_wor
 
 
 def main(arguments=None):
-    options = parse_arguments(arguments)
-    figures, targets = {"machine": machine()}, []
-    print(", ".join(f"{name} {value}" for name, value in figures["machine"].items()))
-    try:
+    parser = build_parser()
+    options = parse_arguments(parser, arguments)
+    with one_line_errors(parser):
+        if options.json:
+            check_output(options.json)
+        model = None if options.train else model_of(options)
+        figures, targets = {"machine": machine()}, []
+        print(", ".join(f"{name} {value}" for name, value in figures["machine"].items()))
+        if not options.train:
+            print(f"model {model or 'none is there: an untrained one of the usual size'}")
         for name in options.sections:
             print(f"\n{name}")
-            figures[name], lines, reached = {**SECTIONS, **TRAINING}[name](options)
-            print("\n".join(f"  {line}" for line in lines), flush=True)
-            targets += reached
-        figures["targets"] = [target_figures(*target) for target in targets]
+            section = {**SECTIONS, **TRAINING}[name](options)
+            figures[name] = section.figures
+            print("\n".join(f"  {line}" for line in section.lines), flush=True)
+            targets += section.targets
+        figures["targets"] = [
+            {"name": target.name, "value": float(target.value), "bound": target.bound, "verdict": target.verdict}
+            for target in targets
+        ]
         if options.json:
             write_json(options.json, figures)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"utils.benchmark: {error}", file=sys.stderr)
-        return 2
     if targets:
         print("\ntargets")
-    for target in figures["targets"]:
-        print("  {verdict:8} {name}: {value:.2f} (target {bound})".format(**target))
+    for target in targets:
+        print(f"  {target.verdict:8} {target.name}: {target.value:.2f} (target {target.bound})")
     return 0
 
 
-def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+def build_parser():
+    parser = OneLineParser(
         prog="python3 -m utils.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; by default all")
     parser.add_argument("--train", action="store_true", help=f"measure the training: {', '.join(TRAINING)}")
-    parser.add_argument("--model", default="SRWGAN_Gen", help="exported generator; without one, an untrained one runs")
+    parser.add_argument(
+        "--model", metavar="DIR", help="exported generator (SRWGAN_Gen; where that is not there, an untrained one)"
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, shorter clips, fewer repeats")
     parser.add_argument("--json", metavar="FILE", help="also write all figures there")
+    return parser
+
+
+def parse_arguments(parser, arguments=None):
     options = parser.parse_args(arguments)
     known = TRAINING if options.train else SECTIONS
     for name in options.sections:
@@ -87,9 +104,3 @@ def machine():
         "Python": platform.python_version(),
         "TensorFlow": tf.__version__,
     }
-
-
-def target_figures(name, value, least, most):
-    reached = value >= least if most is None else value <= most
-    bound = f"at least {least:g}" if most is None else f"at most {most:g}"
-    return {"name": name, "value": float(value), "bound": bound, "verdict": "reached" if reached else "missed"}

