@@ -14,7 +14,7 @@ PUBLIC = {  # name -> the module that it is in
     "Discriminator": "srwgan.networks.discriminator",
     "Generator": "srwgan.networks.generator",
     "LPIPS": "srwgan.measuring.lpips",
-    "Objective": "srwgan.training.step",
+    "Objective": "srwgan.training.objective",
     "Trainer": "srwgan.training.step",
     "Upscaler": "srwgan.upscaling.upscaler",
     "load_at_fidelity": "srwgan.networks.mixing",

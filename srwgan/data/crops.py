@@ -1,25 +1,26 @@
 """Photographs -> a stream of (low_res, high_res) crops, every draw keyed by (seed, epoch, sample)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import tensorflow as tf
 
 from srwgan.data.degradations import add_grain, check_degradation, degrade
 from srwgan.pixels import downscale, to_range
 
-TRAINING, VALIDATION, GRAIN = 1, 2, 3  # the last part of the key of a degradation or of grain
+TRAINING, VALIDATION, GRAIN = 1, 2, 3  # what a NumPy generator is for, the last part of its key
+PLACE_KEY, TURN_KEY, POSITION_KEY = 0, 1 << 40, 2 << 40  # what TensorFlow draws, added to the first part of its key
 
 
-class CropStream:
-    """Random crops with flips and quarter turns, and their low-resolution partners, antialiased bicubic or degraded.
-
-    What sample i of epoch e is depends on (seed, e, i) alone, not on threads, workers or earlier draws, so a resumed or
-    a distributed run sees what an uninterrupted one sees.
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """What crops are cut from photographs, and what their low-resolution partners are.
 
     Args:
-        photos: a `Photos`, or a list of (H, W, 3) uint8 arrays, each at least crop x crop.
         crop: side of the high-resolution crops in pixels, a multiple of scale.
         scale: how many times smaller the low-resolution partner is.
         batch_size: samples in a batch of one replica.
+        seed: of all draws.
         crops_per_photo: samples of each photograph in an epoch.
         sampling: "each" takes every photograph equally often, "area" in proportion to its pixels.
         draws: how many penalty positions e are drawn for each sample.
@@ -30,35 +31,56 @@ class CropStream:
             `degradations.add_grain`; 0: none.
 
     Raises:
-        ValueError: unknown names, or a condition without a degradation.
+        ValueError: an unknown degradation or condition, or a condition without a degradation.
     """
 
-    def __init__(
-        self,
-        photos,
-        crop=256,
-        scale=4,
-        batch_size=4,
-        seed=0,
-        crops_per_photo=1,
-        sampling="each",
-        draws=1,
-        interpolation="gaussian",
-        degradation="bicubic",
-        condition="none",
-        grain=0.0,
-    ):
-        check_degradation(degradation, condition)
-        self.photos, self.crop, self.scale, self.batch_size, self.seed = photos, crop, scale, batch_size, seed
-        self.crops_per_photo, self.sampling = crops_per_photo, sampling
-        self.draws, self.interpolation = draws, interpolation
-        self.degradation, self.condition, self.grain = degradation, condition, grain
+    crop: int = 256
+    scale: int = 4
+    batch_size: int = 4
+    seed: int = 0
+    crops_per_photo: int = 1
+    sampling: str = "each"
+    draws: int = 1
+    interpolation: str = "gaussian"
+    degradation: str = "bicubic"
+    condition: str = "none"
+    grain: float = 0.0
 
-    def steps(self, replicas=1):
+    def __post_init__(self):
+        check_degradation(self.degradation, self.condition)
+
+
+class CropStream:
+    """Random crops with flips and quarter turns, and their low-resolution partners, antialiased bicubic or degraded.
+
+    What sample i of epoch e is depends on (seed, e, i) alone, not on threads, workers or earlier draws. So a resumed or
+    a distributed run sees what an uninterrupted one sees.
+
+    TensorFlow's stateless draws take a key of two int64; what is drawn is packed into it like this:
+
+    ```
+    key[0] = seed x 1,000,003 + epoch + use        key[1] = sample
+             use: 0 for the place, 2^40 for the turn, 2 x 2^40 for the penalty positions
+    ```
+
+    The factor keeps (seed, epoch) apart for up to a million epochs, and 2^40 the uses for up to a million seeds.
+    NumPy's generators, which draw degradations and grain, take the key [seed, epoch, sample, use] as it is.
+
+    Args:
+        photos: a `Photos`, or a list of (H, W, 3) uint8 arrays, each at least crop x crop.
+        options: a `CropOptions`.
+    """
+
+    def __init__(self, photos, options: CropOptions):
+        self.photos, self.options = photos, options
+
+    def steps(self, replicas: int = 1) -> int:
         """Batches in an epoch: all samples once, the last batch filled up with further crops."""
-        return -(-len(self.photos) * self.crops_per_photo // (self.batch_size * replicas))
+        return -(-len(self.photos) * self.options.crops_per_photo // (self.options.batch_size * replicas))
 
-    def epoch(self, epoch, first_step=0, worker=0, workers=1, replicas_per_worker=1):
+    def epoch(
+        self, epoch: int, first_step: int = 0, *, worker: int = 0, workers: int = 1, replicas_per_worker: int = 1
+    ) -> tf.data.Dataset:
         """A tf.data.Dataset of one epoch from `first_step` on: a batch for each replica of this worker, in turn.
 
         Each batch is (low_res (B, c/s, c/s, 3), high_res (B, c, c, 3), e (B, draws)), images float32 in [-1, 1]; with a
@@ -66,22 +88,22 @@ class CropStream:
         """
         replicas = workers * replicas_per_worker
         steps = self.steps(replicas)
-        samples = np.arange(steps * replicas * self.batch_size, dtype=np.int64)
+        samples = np.arange(steps * replicas * self.options.batch_size, dtype=np.int64)
         chosen = self.photo_of_each_sample(epoch, len(samples))
-        shape = (steps, workers, replicas_per_worker * self.batch_size)
+        shape = (steps, workers, replicas_per_worker * self.options.batch_size)
         samples, chosen = samples.reshape(shape)[first_step:, worker], chosen.reshape(shape)[first_step:, worker]
 
         dataset = tf.data.Dataset.from_tensor_slices((samples.reshape(-1), chosen.reshape(-1)))
         dataset = dataset.map(lambda *drawn: self.draw(epoch, *drawn), num_parallel_calls=tf.data.AUTOTUNE)
-        dataset = dataset.batch(self.batch_size, drop_remainder=True)
+        dataset = dataset.batch(self.options.batch_size, drop_remainder=True)
         dataset = dataset.map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
     def photo_of_each_sample(self, epoch, number):
-        random = np.random.default_rng([self.seed, epoch])
-        if self.sampling == "area":
+        random = np.random.default_rng([self.options.seed, epoch])
+        if self.options.sampling == "area":
             areas = np.array([height * width for height, width in self.shapes()], np.float64)
             return random.choice(len(self.photos), number, p=areas / areas.sum())
         rounds = -(-number // len(self.photos))
@@ -95,20 +117,21 @@ class CropStream:
 
         Where it is degraded, its uint8 low-resolution partner and the strength follow.
         """
-        keys = tf.stack([tf.cast(self.seed, tf.int64) * 1_000_003 + epoch, sample])
-        place = tf.random.stateless_uniform([2], keys)
-        turn = tf.random.stateless_uniform([], keys + [1 << 40, 0], 0, 8, tf.int32)
-        draw = tf.random.stateless_normal if self.interpolation == "gaussian" else tf.random.stateless_uniform
-        e = draw([self.draws], keys + [2 << 40, 0])
-        if self.degradation == "bicubic":
+        key = tf.stack([tf.cast(self.options.seed, tf.int64) * 1_000_003 + epoch, sample])
+        place = tf.random.stateless_uniform([2], key + [PLACE_KEY, 0])
+        turn = tf.random.stateless_uniform([], key + [TURN_KEY, 0], 0, 8, tf.int32)
+        draw = tf.random.stateless_normal if self.options.interpolation == "gaussian" else tf.random.stateless_uniform
+        e = draw([self.options.draws], key + [POSITION_KEY, 0])
+        side = self.options.crop
+        if self.options.degradation == "bicubic":
             crop = tf.numpy_function(self.cut, [photo, place, turn, epoch, sample], tf.uint8)
-            return tf.ensure_shape(crop, (self.crop, self.crop, 3)), e
+            return tf.ensure_shape(crop, (side, side, 3)), e
         crop, low_res, strength = tf.numpy_function(
             self.cut_degraded, [photo, place, turn, epoch, sample], [tf.uint8, tf.uint8, tf.float32]
         )
-        small = self.crop // self.scale
+        small = side // self.options.scale
         return (
-            tf.ensure_shape(crop, (self.crop, self.crop, 3)),
+            tf.ensure_shape(crop, (side, side, 3)),
             e,
             tf.ensure_shape(low_res, (small, small, 3)),
             tf.ensure_shape(strength, ()),
@@ -116,41 +139,42 @@ class CropStream:
 
     def cut_degraded(self, photo, place, turn, epoch, sample):
         crop = self.cut(photo, place, turn, epoch, sample)
-        random = np.random.default_rng([self.seed, epoch, sample, TRAINING])
-        low_res, strength = degrade(self.degradation, crop, self.photos[int(photo)], self.scale, random)
+        random = np.random.default_rng([self.options.seed, epoch, sample, TRAINING])
+        low_res, strength = degrade(self.options.degradation, crop, self.photos[int(photo)], self.options.scale, random)
         return crop, low_res, np.float32(strength)
 
     def cut(self, photo, place, turn, epoch, sample):
-        pixels = self.photos[int(photo)]
-        top, left = (np.array(pixels.shape[:2]) - self.crop + 1) * place.astype(np.float64)
-        top, left = min(int(top), pixels.shape[0] - self.crop), min(int(left), pixels.shape[1] - self.crop)
-        crop = pixels[top : top + self.crop, left : left + self.crop]
+        pixels, side = self.photos[int(photo)], self.options.crop
+        top, left = (np.array(pixels.shape[:2]) - side + 1) * place.astype(np.float64)
+        top, left = min(int(top), pixels.shape[0] - side), min(int(left), pixels.shape[1] - side)
+        crop = pixels[top : top + side, left : left + side]
         crop = np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
-        if not self.grain:
+        if not self.options.grain:
             return crop
-        return add_grain(crop, np.random.default_rng([self.seed, epoch, sample, GRAIN]), self.grain)
+        return add_grain(crop, np.random.default_rng([self.options.seed, epoch, sample, GRAIN]), self.options.grain)
 
     def finish(self, crops, e, low_res=None, strength=None):
-        low_res = to_range(downscale(crops, self.scale) if low_res is None else low_res)
-        return low_res if self.condition == "none" else (low_res, strength), to_range(crops), e
+        low_res = to_range(downscale(crops, self.options.scale) if low_res is None else low_res)
+        return low_res if self.options.condition == "none" else (low_res, strength), to_range(crops), e
 
 
-def held_out_crops(photos, crop, scale, number, degradation="bicubic", condition="none"):
-    """Fixed crops for validation, the centres of the photographs: (low_res, high_res) in [-1, 1].
+def held_out_crops(photos, number: int, options: CropOptions):
+    """Fixed crops for validation, the centres of the first `number` photographs: (low_res, high_res) in [-1, 1].
 
     With a condition: ((low_res, strength), high_res). Degradations are the same in every run, whatever its seed.
     """
-    check_degradation(degradation, condition)
-    number = min(number, len(photos))
-    crops = np.stack([centre(photos[i], crop) for i in range(number)])
-    if degradation == "bicubic":
-        return to_range(downscale(tf.constant(crops), scale)), to_range(tf.constant(crops))
-    randoms = [np.random.default_rng([i, 0, 0, VALIDATION]) for i in range(number)]
-    low_res, strength = zip(
-        *[degrade(degradation, crops[i], photos[i], scale, randoms[i]) for i in range(number)], strict=True
-    )
+    photos = [photos[i] for i in range(min(number, len(photos)))]
+    crops = [centre(photo, options.crop) for photo in photos]
+    high_res = tf.constant(np.stack(crops))
+    if options.degradation == "bicubic":
+        return to_range(downscale(high_res, options.scale)), to_range(high_res)
+    pairs = []
+    for i, (photo, crop) in enumerate(zip(photos, crops, strict=True)):
+        random = np.random.default_rng([i, 0, 0, VALIDATION])
+        pairs.append(degrade(options.degradation, crop, photo, options.scale, random))
+    low_res, strength = zip(*pairs, strict=True)
     low_res, strength = to_range(tf.constant(np.stack(low_res))), tf.constant(strength, tf.float32)
-    return low_res if condition == "none" else (low_res, strength), to_range(tf.constant(crops))
+    return low_res if options.condition == "none" else (low_res, strength), to_range(high_res)
 
 
 def centre(photo, size):

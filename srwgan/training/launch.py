@@ -67,14 +67,16 @@ def train_and_report(args: Namespace, run) -> int:
         return failed(diverged)
     if run.chief:
         write_results(args, run)
-    run.meet()
+    run.wait_for_workers()
     return 0
 
 
 def out_of_memory(error: Exception) -> int:
-    from srwgan.training.run import one_line
+    from srwgan.training.checkpoints import operation_reason
 
-    return failed(f"out of memory ({one_line(error)}). Expected a smaller --batchsz or --cropsz, or --accumulate.")
+    return failed(
+        f"out of memory ({operation_reason(error)}). Expected a smaller --batchsz or --cropsz, or --accumulate."
+    )
 
 
 def lost_worker(args: Namespace, error: Exception) -> None:

@@ -23,7 +23,7 @@ def adversarial_loss(fake_scores):
     return -as_vector(fake_scores)
 
 
-def gradient_penalty(discriminator, real, fake, e, loss_scale=1.0):
+def gradient_penalty(discriminator, real, fake, *, e, loss_scale=1.0):
     """(||grad D(x)|| - 1)^2 at x = real + e (fake - real), and the norm; both (B,) (Gulrajani et al. 2017).
 
     Args:
@@ -41,7 +41,7 @@ def gradient_penalty(discriminator, real, fake, e, loss_scale=1.0):
     return tf.square(norm - 1.0), norm
 
 
-def reconstruction_loss(real, fake, kind="mse", luma=0.0):
+def reconstruction_loss(real, fake, *, kind: str = "mse", luma: float = 0.0):
     """Mean squared ("mse") or absolute ("l1") difference of the pixels, or the former's logarithm ("psnr").
 
     "psnr" is log10(1 + mse / PSNR_FLOOR), as the mean PSNR is a mean of logarithms: each sample counts by its relative
@@ -60,7 +60,7 @@ def reconstruction_loss(real, fake, kind="mse", luma=0.0):
     return tf.math.log1p(error / PSNR_FLOOR) / math.log(10) if kind == "psnr" else error
 
 
-def lattice_loss(real, fake, scale, window=8):
+def lattice_loss(real, fake, *, scale: int, window: int = 8):
     """Mean squared difference of the local means of each sub-pixel phase, over windows of low-resolution pixels.
 
     A content loss rewards detail wherever it is, and the cheapest detail is the pattern of the `scale` x `scale`
@@ -70,7 +70,7 @@ def lattice_loss(real, fake, scale, window=8):
     return mean_per_sample(tf.square(tf.nn.avg_pool2d(phases, window, window // 2, "VALID")))
 
 
-def content_loss(real_maps, fake_maps, norm="energy", channel_weights=None):
+def content_loss(real_maps, fake_maps, *, norm: str = "energy", channel_weights=None):
     """Mean over the layers of the squared difference between hyperpixels.
 
     Args:

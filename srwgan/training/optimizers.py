@@ -69,9 +69,23 @@ OPTIMIZERS = {"adam": GuardedAdam, "muon": GuardedMuon}
 
 
 def build_optimizer(
-    learning_rate, schedule="constant", total_steps=1, warmup_steps=0, beta_1=0.5, beta_2=0.9, kind="adam"
-):
-    """Its rate rises linearly over `warmup_steps`, then stays ("constant") or falls to 1/100 ("cosine")."""
+    learning_rate: float,
+    *,
+    kind: str = "adam",
+    schedule: str = "constant",
+    total_steps: int = 1,
+    warmup_steps: int = 0,
+    beta_1: float = 0.5,
+    beta_2: float = 0.9,
+) -> GuardedAdam:
+    """An optimizer of `OPTIMIZERS`, whose rate rises linearly over `warmup_steps` and then follows the schedule.
+
+    Args:
+        learning_rate: the largest rate.
+        kind: "adam" or "muon".
+        schedule: "constant", or "cosine", by which the rate falls to a hundredth at `total_steps`.
+        beta_1, beta_2: Adam's decays of the first and second moment.
+    """
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             learning_rate / 100 if warmup_steps else learning_rate,

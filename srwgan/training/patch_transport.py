@@ -16,7 +16,7 @@ REGULARISATION = 0.1  # of distances near 2 between independent features
 ITERATIONS = 30
 
 
-def transport_loss(real_features, fake_features, key):
+def transport_loss(real_features, fake_features, *, key):
     """Divergence between `PATCHES` feature vectors of each, drawn at the same places.
 
     Features are divided by the real ones' root mean square, and distances by their length, so that a weight means the

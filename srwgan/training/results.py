@@ -14,14 +14,14 @@ log = logging.getLogger("srwgan")
 
 def write_results(args: Namespace, run: Run) -> None:
     """Figures, GIF, history, PSNR of the samples, and the exported networks."""
-    draw_history(run.history, os.path.join(run.folder, "curves.png"))
+    draw_history(run.history.epochs, os.path.join(run.folder, "curves.png"))
     run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
     run.visualizer.save_gif("./generated_samples/generatedSuperRes.gif")
-    run.write_pickle("./trainHistoryDict")
+    run.history.write_pickle("./trainHistoryDict")
     log.info(
         "PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)",
         len(run.validation[1]),
-        run.history["psnr"][-1],
+        run.history.epochs["psnr"][-1],
         run.psnr_bicubic,
     )
     if args.savemodel:
@@ -39,7 +39,7 @@ def save_networks(args: Namespace, run: Run) -> None:
         "photographs": len(run.stream.photos),
         "batches": int(run.progress.numpy()),
         "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
-        "PSNR-Y of held-out crops": f"{run.history['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
+        "PSNR-Y of held-out crops": f"{run.history.epochs['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
         "flags": " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed_flags(args).items()),
     }
     for kind, export in (

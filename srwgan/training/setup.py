@@ -2,13 +2,15 @@
 
 import logging
 import os
+import platform
 import time
 from argparse import Namespace
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.data.div2k import download_div2k
 from srwgan.data.photos import DEFAULT_CACHE, Photos
 from srwgan.data.splits import BUNDLED_PHOTOS, open_split
@@ -18,12 +20,16 @@ from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
 from srwgan.networks.precision import choose_policy
 from srwgan.networks.saving import load_discriminator, load_generator
 from srwgan.training.flags import FLAGS_FILE, default_of, write_flags
+from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
 from srwgan.training.pictures import EpochVisualizer
-from srwgan.training.run import Run, versions
-from srwgan.training.step import Objective, Trainer
+from srwgan.training.run import Run
+from srwgan.training.schedule import Schedule
+from srwgan.training.step import StepOptions, Trainer
 
 log = logging.getLogger("srwgan")
+
+PICTURED = 4  # held-out crops that the picture of an epoch shows
 
 
 def build(args: Namespace, strategy, chief: bool) -> Run:
@@ -35,12 +41,13 @@ def build(args: Namespace, strategy, chief: bool) -> Run:
     if args.download and chief:
         log.info("DIV2K is in %s", download_div2k(args.datapath))
     photos, held_out = load_photos(args)
-    stream = build_stream(args, photos)
+    stream = CropStream(photos, crop_options(args))
+    validation = held_out_crops(held_out, args.validnum, stream.options)
     with strategy.scope():
-        generator, discriminator, average = build_networks(args)
-        trainer = build_trainer(args, generator, discriminator, average, stream)
+        updates = stream.steps(strategy.num_replicas_in_sync) * args.epochs
+        trainer = build_trainer(args, build_networks(args), updates=updates)
     folder = run_folder(args, chief)
-    run = build_run(args, trainer, stream, build_validation(args, held_out), folder, chief)
+    run = build_run(args, trainer, stream, validation=validation, folder=folder, chief=chief)
     if args.resume:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
     log.info(
@@ -50,7 +57,7 @@ def build(args: Namespace, strategy, chief: bool) -> Run:
         run.steps,
         run.images_per_step(),
         run.replicas,
-        generator.get_layer("first").dtype_policy.name,
+        trainer.generator.get_layer("first").dtype_policy.name,
     )
     return run
 
@@ -77,27 +84,20 @@ def load_photos(args: Namespace) -> tuple[Photos, Photos]:
     )
 
 
-def build_stream(args: Namespace, photos: Photos) -> CropStream:
-    """The stream of training crops."""
-    return CropStream(
-        photos,
-        args.cropsz,
-        args.scale,
-        args.batchsz,
-        args.seed,
-        args.crops_per_photo,
-        args.sampling,
-        args.dstep,
-        args.interpolation,
-        args.degradation,
-        args.condition,
-        args.grain,
+def crop_options(args: Namespace) -> CropOptions:
+    return CropOptions(
+        crop=args.cropsz,
+        scale=args.scale,
+        batch_size=args.batchsz,
+        seed=args.seed,
+        crops_per_photo=args.crops_per_photo,
+        sampling=args.sampling,
+        draws=args.dstep,
+        interpolation=args.interpolation,
+        degradation=args.degradation,
+        condition=args.condition,
+        grain=args.grain,
     )
-
-
-def build_validation(args: Namespace, held_out: Photos):
-    """(low_res, high_res) of the held-out crops, as `Run` takes them."""
-    return held_out_crops(held_out, args.cropsz, args.scale, args.validnum, args.degradation, args.condition)
 
 
 def build_networks(args: Namespace):
@@ -110,13 +110,13 @@ def build_networks(args: Namespace):
     policy = choose_policy(args.precision)
     if not args.init:
         generator = Generator(
-            args.filters,
-            args.blocks,
-            args.scale,
-            args.activation,
-            args.upsampling,
-            args.attention,
-            args.condition,
+            filters=args.filters,
+            blocks=args.blocks,
+            scale=args.scale,
+            activation=args.activation,
+            upsampling=args.upsampling,
+            attention=args.attention,
+            condition=args.condition,
             dtype=policy,
         )
         return generator, Discriminator(args.dfilters, dtype=policy), with_precision(generator, policy)
@@ -147,68 +147,79 @@ def build_networks(args: Namespace):
     return with_precision(start, policy), critic, with_precision(start, policy)
 
 
-def build_trainer(args: Namespace, generator, discriminator, average, stream) -> Trainer:
-    """The trainer of these networks, with new optimizers and, where they are needed, hyperpixels."""
-    objective = Objective(
-        args.gpweight,
-        args.cweight,
-        args.advweight,
-        args.rweight,
-        args.latweight,
-        args.reconstruction,
-        args.luma,
-        args.content_norm,
-        args.weighting,
-        args.otweight,
-        args.otspace or "discriminator",
-    )
+def build_trainer(args: Namespace, networks: tuple, *, updates: int) -> Trainer:
+    """The trainer of these networks, with new optimizers and, where they are needed, hyperpixels.
+
+    Args:
+        networks: what `build_networks` returns.
+        updates: batches of the whole run, over which learning rates fall.
+    """
+    generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
-    hyperpixels = None
-    if args.cweight and args.warmup_epochs < args.epochs:
-        layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
-        hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
-        if args.content_channels:
-            hyperpixels.channel_weights = read_channel_weights(args.content_channels, hyperpixels)
-    updates = stream.steps(tf.distribute.get_strategy().num_replicas_in_sync) * args.epochs
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
     return Trainer(
         generator,
         discriminator,
-        hyperpixels,
-        objective,
-        build_optimizer(args.glr, total_steps=updates * args.gstep, kind=args.goptimizer, **rates),
-        build_optimizer(args.dlr, total_steps=updates * args.dstep, kind=args.doptimizer, **rates),
-        average,
-        args.dstep,
-        args.gstep,
-        args.ema,
-        args.clip,
-        args.scale if args.shift is None else args.shift,
-        args.repeat_edges,
-        args.accumulate,
-        policy == "mixed_float16",
+        average=average,
+        generator_optimizer=build_optimizer(args.glr, kind=args.goptimizer, total_steps=updates * args.gstep, **rates),
+        discriminator_optimizer=build_optimizer(
+            args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates
+        ),
+        hyperpixels=find_hyperpixels(args, policy),
+        objective=Objective(
+            gpweight=args.gpweight,
+            cweight=args.cweight,
+            advweight=args.advweight,
+            rweight=args.rweight,
+            latweight=args.latweight,
+            reconstruction=args.reconstruction,
+            luma=args.luma,
+            content_norm=args.content_norm,
+            weighting=args.weighting,
+            otweight=args.otweight,
+            otspace=args.otspace or "discriminator",
+        ),
+        options=StepOptions(
+            dstep=args.dstep,
+            gstep=args.gstep,
+            ema=args.ema,
+            clip=args.clip,
+            shift=args.scale if args.shift is None else args.shift,
+            repeat_edges=args.repeat_edges,
+            accumulate=args.accumulate,
+            loss_scaling=policy == "mixed_float16",
+        ),
     )
 
 
-def build_run(args: Namespace, trainer: Trainer, stream, validation, folder: str, chief: bool) -> Run:
+def find_hyperpixels(args: Namespace, policy: str):
+    """The hyperpixels of the content loss, or None where no epoch has one."""
+    if not args.cweight or args.warmup_epochs >= args.epochs:
+        return None
+    layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
+    hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
+    if args.content_channels:
+        hyperpixels.channel_weights = read_channel_weights(args.content_channels, hyperpixels)
+    return hyperpixels
+
+
+def build_run(args: Namespace, trainer: Trainer, stream: CropStream, *, validation, folder: str, chief: bool) -> Run:
     """The run in `folder`; the chief draws its pictures and writes for TensorBoard."""
     visualizer = None
     if chief:
-        low_res, high_res = tf.nest.map_structure(lambda x: x[:4], validation)
-        visualizer = EpochVisualizer(
-            trainer.generate_average, trainer.discriminator, low_res, high_res, os.path.join(folder, "samples")
-        )
+        low_res, high_res = tf.nest.map_structure(lambda x: x[:PICTURED], validation)
+        samples = os.path.join(folder, "samples")
+        visualizer = EpochVisualizer(trainer.generate_average, trainer.discriminator, low_res, high_res, samples)
+    schedule = Schedule(epochs=args.epochs, warmup_epochs=args.warmup_epochs, critic_warmup=args.critic_warmup)
     return Run(
         trainer,
         stream,
-        validation,
-        folder,
-        args.epochs,
-        visualizer,
-        args.warmup_epochs,
-        args.critic_warmup,
-        args.steps_per_call,
-        args.tensorboard and chief,
+        validation=validation,
+        folder=folder,
+        schedule=schedule,
+        visualizer=visualizer,
+        steps_per_call=args.steps_per_call,
+        tensorboard=args.tensorboard and chief,
     )
 
 
@@ -233,3 +244,9 @@ def never_saved(folder: str) -> bool:
     """Whether it is empty, or a run was killed in it before its first checkpoint and may be started again."""
     ours = {FLAGS_FILE, "history.json", "samples", "tensorboard", "checkpoints", "best"}
     return set(os.listdir(folder)) <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
+
+
+def versions() -> dict[str, str]:
+    """What a run runs on, to be kept with its flags."""
+    modules = {"tensorflow": tf, "keras": keras, "numpy": np}
+    return {"python": platform.python_version(), **{name: module.__version__ for name, module in modules.items()}}

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.pixels import downscale, to_pixels, upscale_bicubic
 
 TURNS = [lambda p, k=k, flip=flip: np.rot90(p[:, ::-1] if flip else p, k) for k in range(4) for flip in (False, True)]
@@ -27,6 +27,10 @@ def photos(make_photo):
     return [make_photo(40, 52, 0), make_photo(64, 33, 1), make_photo(32, 32, 2)]
 
 
+def stream_of(photos, **options):
+    return CropStream(photos, CropOptions(**options))
+
+
 def bicubic_by_pillow(levels, width, height):
     """In floating point, since Pillow rounds and clips 8-bit pictures between its two passes."""
     channels = [
@@ -39,7 +43,7 @@ def bicubic_by_pillow(levels, width, height):
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_low_resolution_is_the_bicubic_downscale_of_the_same_crop(photos, scale):
     """Flips and turns are common to both: each low-resolution crop fits its own high-resolution one."""
-    low_res, high_res, _ = joined(batches(CropStream(photos, 32, scale, 4, crops_per_photo=4), 0))
+    low_res, high_res, _ = joined(batches(stream_of(photos, crop=32, scale=scale, batch_size=4, crops_per_photo=4), 0))
     assert low_res.shape == (12, 32 // scale, 32 // scale, 3) and high_res.shape == (12, 32, 32, 3)
     assert low_res.dtype == high_res.dtype == np.float32
     for low, high in zip(levels(low_res), levels(high_res), strict=True):
@@ -49,11 +53,11 @@ def test_low_resolution_is_the_bicubic_downscale_of_the_same_crop(photos, scale)
 
 def test_grain_is_in_both_of_a_pair_and_drawn_anew_for_each(photos):
     def pairs(**options):
-        stream = CropStream(photos, 32, 4, 4, seed=1, crops_per_photo=8, grain=20, **options)
+        stream = stream_of(photos, crop=32, scale=4, batch_size=4, seed=1, crops_per_photo=8, grain=20, **options)
         return [levels(images) for images in joined(batches(stream, 0))[:2]]
 
     low_res, grainy = pairs()
-    clean = levels(joined(batches(CropStream(photos, 32, 4, 4, seed=1, crops_per_photo=8), 0))[1])
+    clean = levels(joined(batches(stream_of(photos, crop=32, scale=4, batch_size=4, seed=1, crops_per_photo=8), 0))[1])
     for low, high in zip(low_res, grainy, strict=True):
         np.testing.assert_allclose(low, bicubic_by_pillow(high, 8, 8), atol=0.51)
     grains = [high - same for high, same in zip(grainy, clean, strict=True) if not np.array_equal(high, same)]
@@ -63,7 +67,7 @@ def test_grain_is_in_both_of_a_pair_and_drawn_anew_for_each(photos):
 
 
 def test_a_scale_of_three(photos):
-    low_res, high_res, _ = batches(CropStream(photos, 30, 3, 3), 0)[0]
+    low_res, high_res, _ = batches(stream_of(photos, crop=30, scale=3, batch_size=3), 0)[0]
     for low, high in zip(levels(low_res), levels(high_res), strict=True):
         np.testing.assert_allclose(low, bicubic_by_pillow(high, 10, 10), atol=0.51)
 
@@ -71,7 +75,7 @@ def test_a_scale_of_three(photos):
 def test_every_crop_is_a_flipped_or_turned_piece_of_its_photograph(photos):
     """A photograph of exactly the crop's size has one place to cut and eight ways to turn it; all occur."""
     square = photos[2]
-    _, high_res, _ = joined(batches(CropStream([square], 32, 4, 8, crops_per_photo=64), 0))
+    _, high_res, _ = joined(batches(stream_of([square], crop=32, scale=4, batch_size=8, crops_per_photo=64), 0))
     turned = [turn(square) for turn in TURNS]
     counts = [sum(np.array_equal(crop, each) for crop in levels(high_res)) for each in turned]
     assert sum(counts) == 64 and min(counts) > 0
@@ -81,7 +85,7 @@ def test_crops_reach_every_border():
     """Each pixel names its place, so a crop tells where it was cut."""
     rows, columns = np.mgrid[:20, :37].astype(np.uint8)
     photo = np.stack([rows, columns, rows], -1)
-    _, high_res, _ = joined(batches(CropStream([photo], 16, 4, 16, crops_per_photo=512), 0))
+    _, high_res, _ = joined(batches(stream_of([photo], crop=16, scale=4, batch_size=16, crops_per_photo=512), 0))
     crops = levels(high_res)
     tops, lefts = crops[..., 0].min(axis=(1, 2)), crops[..., 1].min(axis=(1, 2))
     assert set(tops) == set(range(5)) and set(lefts) == set(range(22))
@@ -90,7 +94,7 @@ def test_crops_reach_every_border():
 
 def test_the_same_draw_gives_the_same_crop_and_others_do_not(photos):
     def draw(seed, epoch):
-        return joined(batches(CropStream(photos, 32, 4, 3, seed=seed, crops_per_photo=4), epoch))
+        return joined(batches(stream_of(photos, crop=32, scale=4, batch_size=3, seed=seed, crops_per_photo=4), epoch))
 
     first, again = draw(1, 5), draw(1, 5)
     for one, other in zip(first, again, strict=True):
@@ -101,7 +105,7 @@ def test_the_same_draw_gives_the_same_crop_and_others_do_not(photos):
 
 
 def test_going_on_at_a_step_gives_the_remaining_batches(photos):
-    stream = CropStream(photos, 32, 4, 2, seed=3, crops_per_photo=5, draws=2)
+    stream = stream_of(photos, crop=32, scale=4, batch_size=2, seed=3, crops_per_photo=5, draws=2)
     whole, rest = batches(stream, 4), batches(stream, 4, first_step=3)
     assert len(whole) == stream.steps() == 8 and len(rest) == 5
     for one, other in zip(whole[3:], rest, strict=True):
@@ -113,8 +117,8 @@ def test_going_on_at_a_step_gives_the_remaining_batches(photos):
 @pytest.mark.parametrize(("workers", "replicas"), [(2, 1), (1, 2), (2, 2)])
 def test_workers_together_see_what_one_process_sees(photos, workers, replicas, sampling):
     number = workers * replicas
-    alone = batches(CropStream(photos, 32, 4, 8, crops_per_photo=9, sampling=sampling), 2)
-    stream = CropStream(photos, 32, 4, 8 // number, crops_per_photo=9, sampling=sampling)
+    alone = batches(stream_of(photos, crop=32, scale=4, batch_size=8, crops_per_photo=9, sampling=sampling), 2)
+    stream = stream_of(photos, crop=32, scale=4, batch_size=8 // number, crops_per_photo=9, sampling=sampling)
     shares = [
         batches(stream, 2, worker=worker, workers=workers, replicas_per_worker=replicas) for worker in range(workers)
     ]
@@ -127,7 +131,7 @@ def test_workers_together_see_what_one_process_sees(photos, workers, replicas, s
 
 def test_every_photograph_equally_often():
     photos = [np.full((16, 16 + 8 * i, 3), 40 * i, np.uint8) for i in range(5)]
-    stream = CropStream(photos, 16, 4, 5, crops_per_photo=3)
+    stream = stream_of(photos, crop=16, scale=4, batch_size=5, crops_per_photo=3)
     for epoch in range(2):
         _, high_res, _ = joined(batches(stream, epoch))
         assert np.bincount(levels(high_res)[:, 0, 0, 0] // 40).tolist() == [3] * 5
@@ -135,7 +139,7 @@ def test_every_photograph_equally_often():
 
 def test_photographs_by_their_area():
     photos = [np.zeros((16, 16, 3), np.uint8), np.full((32, 24, 3), 200, np.uint8)]  # 1 : 3
-    stream = CropStream(photos, 16, 4, 16, crops_per_photo=512, sampling="area")
+    stream = stream_of(photos, crop=16, scale=4, batch_size=16, crops_per_photo=512, sampling="area")
     chosen = stream.photo_of_each_sample(0, 4000)
     assert abs(chosen.mean() - 0.75) < 0.03
     _, high_res, _ = batches(stream, 0)[0]
@@ -145,7 +149,9 @@ def test_photographs_by_their_area():
 @pytest.mark.parametrize(("interpolation", "mean", "deviation"), [("gaussian", 0, 1), ("uniform", 0.5, 12**-0.5)])
 def test_penalty_positions(interpolation, mean, deviation):
     photo = np.zeros((16, 16, 3), np.uint8)
-    stream = CropStream([photo], 16, 4, 64, crops_per_photo=1024, draws=3, interpolation=interpolation)
+    stream = stream_of(
+        [photo], crop=16, scale=4, batch_size=64, crops_per_photo=1024, draws=3, interpolation=interpolation
+    )
     _, _, e = joined(batches(stream, 0))
     assert e.shape == (1024, 3) and e.dtype == np.float32
     assert abs(e.mean() - mean) < 0.06 and abs(e.std() - deviation) < 0.05
@@ -154,13 +160,13 @@ def test_penalty_positions(interpolation, mean, deviation):
 
 
 def test_an_epochs_last_batch_is_filled_up(photos):
-    stream = CropStream(photos, 32, 4, 4)
+    stream = stream_of(photos, crop=32, scale=4, batch_size=4)
     assert stream.steps() == 1
     assert [len(high_res) for _, high_res, _ in batches(stream, 0)] == [4]
 
 
 def test_held_out_crops_are_the_centres(photos):
-    low_res, high_res = held_out_crops(photos, 32, 4, number=2)
+    low_res, high_res = held_out_crops(photos, 2, CropOptions(crop=32))
     assert low_res.shape == (2, 8, 8, 3)
     np.testing.assert_array_equal(to_pixels(high_res), np.stack([photos[0][4:36, 10:42], photos[1][16:48, :32]]))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.data.degradations import (
     MOST_COLORS,
     add_grain,
@@ -225,17 +225,24 @@ def test_the_same_key_gives_the_same_crops_and_others_do_not(make_photo, kind):
     photos = [make_photo(40, 52, 0), make_photo(64, 33, 1)]
 
     def low_res(seed=1, epoch=2, **options):
-        stream = CropStream(photos, 32, 4, 4, seed=seed, crops_per_photo=4, degradation=kind, **options)
+        stream = CropStream(
+            photos,
+            CropOptions(crop=32, scale=4, batch_size=4, seed=seed, crops_per_photo=4, degradation=kind, **options),
+        )
         return np.concatenate([batch[0].numpy() for batch in stream.epoch(epoch)])
 
     first = low_res()
     np.testing.assert_array_equal(first, low_res())
     assert not np.array_equal(first, low_res(seed=3)) and not np.array_equal(first, low_res(epoch=3))
-    stream = CropStream(photos, 32, 4, 4, seed=1, crops_per_photo=4, degradation=kind)
+    stream = CropStream(
+        photos, CropOptions(crop=32, scale=4, batch_size=4, seed=1, crops_per_photo=4, degradation=kind)
+    )
     (rest,) = [batch[0].numpy() for batch in stream.epoch(2, first_step=1)]
     np.testing.assert_array_equal(rest, first[4:])
 
-    one_place = CropStream([make_photo(32, 32)], 32, 4, 16, crops_per_photo=16, degradation=kind)
+    one_place = CropStream(
+        [make_photo(32, 32)], CropOptions(crop=32, scale=4, batch_size=16, crops_per_photo=16, degradation=kind)
+    )
     low_res, _, _ = next(iter(one_place.epoch(0)))
     assert len(np.unique(low_res, axis=0)) == 16  # samples of one photograph each have their own
 
@@ -243,7 +250,9 @@ def test_the_same_key_gives_the_same_crops_and_others_do_not(make_photo, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_high_resolution_crops_are_those_of_the_clean_stream(make_photo, kind):
     photos = [make_photo(40, 52, 0), make_photo(64, 33, 1)]
-    streams = [CropStream(photos, 32, 4, 2, degradation=name) for name in ("bicubic", kind)]
+    streams = [
+        CropStream(photos, CropOptions(crop=32, scale=4, batch_size=2, degradation=name)) for name in ("bicubic", kind)
+    ]
     clean, degraded = (next(iter(stream.epoch(0))) for stream in streams)
     for i in (1, 2):
         np.testing.assert_array_equal(clean[i], degraded[i])
@@ -253,14 +262,22 @@ def test_high_resolution_crops_are_those_of_the_clean_stream(make_photo, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_and_ranges_of_batches_and_held_out_crops(make_photo, kind):
     photos = [make_photo(40, 52, seed) for seed in range(3)]
-    low_res, high_res, e = next(iter(CropStream(photos, 32, 4, 3, draws=2, degradation=kind).epoch(0)))
+    low_res, high_res, e = next(
+        iter(CropStream(photos, CropOptions(crop=32, scale=4, batch_size=3, draws=2, degradation=kind)).epoch(0))
+    )
     assert low_res.shape == (3, 8, 8, 3) and high_res.shape == (3, 32, 32, 3) and e.shape == (3, 2)
-    (images, strength), _, _ = next(iter(CropStream(photos, 32, 4, 3, degradation=kind, condition="noise").epoch(0)))
+    (images, strength), _, _ = next(
+        iter(
+            CropStream(photos, CropOptions(crop=32, scale=4, batch_size=3, degradation=kind, condition="noise")).epoch(
+                0
+            )
+        )
+    )
     np.testing.assert_array_equal(images, low_res)
     assert strength.shape == (3,) and strength.dtype == np.float32
 
-    low_res, high_res = held_out_crops(photos, 32, 4, 2, kind)
-    (images, strength), again = held_out_crops(photos, 32, 4, 2, kind, "noise")
+    low_res, high_res = held_out_crops(photos, 2, CropOptions(crop=32, degradation=kind))
+    (images, strength), again = held_out_crops(photos, 2, CropOptions(crop=32, degradation=kind, condition="noise"))
     assert low_res.shape == (2, 8, 8, 3) and strength.shape == (2,) and high_res.dtype == np.float32
     np.testing.assert_array_equal(images, low_res)
     np.testing.assert_array_equal(again, high_res)
@@ -281,9 +298,7 @@ def test_unknown_names_and_a_condition_without_a_degradation_are_refused(make_ph
         check_degradation(*arguments)
     options = dict(zip(("degradation", "condition"), arguments, strict=False))
     with pytest.raises(ValueError, match=message):
-        CropStream([make_photo(32, 32)], 32, **options)
-    with pytest.raises(ValueError, match=message):
-        held_out_crops([make_photo(32, 32)], 32, 4, 1, **options)
+        CropOptions(crop=32, **options)
 
 
 def test_the_picture_of_samples(make_photo, tmp_path, capsys):

@@ -3,7 +3,6 @@ import logging
 import os
 import pickle
 import signal
-import types
 import warnings
 
 import numpy as np
@@ -347,13 +346,13 @@ def test_an_exported_generator_of_another_shape_is_refused(flags, tiny, own_fold
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_resumed_run_takes_its_flags_and_refuses_others(tiny, own_folder, capsys, monkeypatch):
-    def stopped_at_batch_2(run, step):
-        if step == 1:
+    def stopped_at_batch_2(schedule, batch, _):
+        if batch == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return "warmup"
 
     with monkeypatch.context() as patch:
-        patch.setattr("srwgan.training.run.Run.phase", stopped_at_batch_2)
+        patch.setattr("srwgan.training.schedule.Schedule.phase", stopped_at_batch_2)
         assert train_SRWGAN.main([*tiny, "--run-dir", "run"]) == 128 + signal.SIGTERM
     assert not (own_folder / "trainHistoryDict").exists()
     assert "which was started with --seed 0. Expected the same." in refused(["--resume", "run", "--seed", "1"], capsys)
@@ -390,8 +389,7 @@ def test_research_options_train_and_export(flags, tiny, own_folder):
 def test_each_network_has_the_optimizer_asked_for(kinds):
     flags = ["--cweight", "0", "--goptimizer", kinds[0], "--doptimizer", kinds[1], "--filters", "4", "--blocks", "1"]
     args = build_parser().parse_args(flags)
-    stream = types.SimpleNamespace(steps=lambda replicas: 10)
-    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
+    trainer = setup.build_trainer(args, setup.build_networks(args), updates=10)
     assert type(trainer.generator_optimizer) is OPTIMIZERS[kinds[0]]
     assert type(trainer.discriminator_optimizer) is OPTIMIZERS[kinds[1]]
 
@@ -399,10 +397,9 @@ def test_each_network_has_the_optimizer_asked_for(kinds):
 def test_edges_are_repeated_by_as_much_as_asked_for():
     flags = ["--cweight", "0", "--repeat-edges", "2", "--accumulate", "4", "--filters", "4", "--blocks", "1"]
     args = build_parser().parse_args(flags)
-    stream = types.SimpleNamespace(steps=lambda replicas: 10)
-    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
+    trainer = setup.build_trainer(args, setup.build_networks(args), updates=10)
     low_res = np.random.default_rng(0).uniform(-1, 1, (1, 5, 6, 3)).astype(np.float32)
     padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
     for network, generate in ((trainer.generator, trainer.generate), (trainer.average, trainer.generate_average)):
         np.testing.assert_allclose(generate(low_res), network(padded)[:, 8:-8, 8:-8], atol=1e-5)
-    assert trainer.accumulate == 4
+    assert trainer.options.accumulate == 4

@@ -42,7 +42,7 @@ def trained(steps, **options):
 
 
 critic, _ = trained([(1, "critic")])
-generator, _ = trained([(1, "full")], objective=t.Objective(5.0, 0.3, 0.0, 2.0))
+generator, _ = trained([(1, "full")], objective=t.Objective(gpweight=5.0, cweight=0.3, advweight=0.0, rweight=2.0))
 both, metrics = trained([(1, "full"), (2, "full"), (3, "full")], clip=0.5)
 assert float(metrics["stop"]) == 15.0 * (workers - 1)
 results = {"critic": critic.discriminator, "generator": generator.generator, "both_generator": both.generator,

@@ -75,7 +75,7 @@ def test_a_generator_learns_faster_than_with_adam():
     def loss_after(kind, rate):
         keras.utils.set_random_seed(0)
         generator = Generator(16, 2, 2)
-        optimizer = build_optimizer(rate, "cosine", 60, beta_1=0.9, beta_2=0.99, kind=kind)
+        optimizer = build_optimizer(rate, schedule="cosine", total_steps=60, beta_1=0.9, beta_2=0.99, kind=kind)
         y, x = np.mgrid[:24, :24]
         high_res = tf.constant(np.sin(x * 1.1 + y * 0.7)[None, ..., None].repeat(3, -1), tf.float32)
         low_res = tf.nn.avg_pool2d(high_res, 2, 2, "VALID")

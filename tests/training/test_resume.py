@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
+from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
 from srwgan.training.run import Run
+from srwgan.training.schedule import Schedule
 from srwgan.training.setup import never_saved
-from srwgan.training.step import Objective, Trainer
+from srwgan.training.step import Trainer
 
 ROOT = str(Path(__file__).resolve().parents[2])
 STEPS = 2  # in an epoch: four photographs, two in a batch
@@ -37,19 +39,18 @@ def make_run(make_photo, tmp_path, eagerly):
         trainer = Trainer(
             generator,
             discriminator,
-            None,
-            Objective(cweight=0),
-            build_optimizer(1e-3),
-            build_optimizer(1e-3),
-            with_precision(generator, "float32"),
+            average=with_precision(generator, "float32"),
+            generator_optimizer=build_optimizer(1e-3),
+            discriminator_optimizer=build_optimizer(1e-3),
+            objective=Objective(cweight=0),
         )
+        options = CropOptions(crop=16, scale=2, batch_size=2)
         return Run(
             trainer,
-            CropStream(photos, 16, 2, 2),
-            held_out_crops(photos[:1], 16, 2, 1),
-            str(tmp_path / name),
-            epochs,
-            warmup_epochs=epochs,
+            CropStream(photos, options),
+            validation=held_out_crops(photos, 1, options),
+            folder=str(tmp_path / name),
+            schedule=Schedule(epochs=epochs, warmup_epochs=epochs),
         )
 
     (tmp_path / "run").mkdir()
@@ -131,7 +132,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(make_run, tmp_path, full_disk)
     ]
     resumed = make_run(2)
     assert resumed.restore() == STEPS
-    assert len(resumed.history["psnr"]) == 1
+    assert len(resumed.history.epochs["psnr"]) == 1
 
 
 def test_a_run_goes_on_with_as_many_replicas_only(make_run, tmp_path):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.measuring.metrics import psnr
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.pixels import to_pixels
+from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
 from srwgan.training.run import Diverged, Run, Stopped
-from srwgan.training.step import Objective, Trainer
+from srwgan.training.schedule import Schedule
+from srwgan.training.step import StepOptions, Trainer
 from srwgan.upscaling.upscaler import Upscaler
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -28,23 +30,28 @@ def make_run(make_photo, tmp_path):
     """(name of a folder, options of `Run`) -> a Run of tiny networks, always starting the same."""
     photos = [make_photo(24, 30, seed) for seed in range(6)]
 
-    def make(name="run", epochs=2, repeat_edges=0, **options):
+    def make(name="run", *, epochs=2, warmup_epochs=0, critic_warmup=0, repeat_edges=0, **options):
         keras.utils.set_random_seed(0)
         generator, discriminator = Generator(4, 1, 2), Discriminator(4)
         trainer = Trainer(
             generator,
             discriminator,
-            lambda images: [images + 0.5],
-            Objective(cweight=0.1),
-            build_optimizer(1e-3, "cosine", epochs * STEPS),
-            build_optimizer(1e-3),
-            with_precision(generator, "float32"),
-            repeat_edges=repeat_edges,
+            average=with_precision(generator, "float32"),
+            generator_optimizer=build_optimizer(1e-3, schedule="cosine", total_steps=epochs * STEPS),
+            discriminator_optimizer=build_optimizer(1e-3),
+            hyperpixels=lambda images: [images + 0.5],
+            objective=Objective(cweight=0.1),
+            options=StepOptions(repeat_edges=repeat_edges),
         )
-        stream = CropStream(photos, 16, 2, 2, seed=1)
-        validation = held_out_crops(photos[:2], 24, 2, 2)
         (tmp_path / name).mkdir(exist_ok=True)
-        return Run(trainer, stream, validation, str(tmp_path / name), epochs, **options)
+        return Run(
+            trainer,
+            CropStream(photos, CropOptions(crop=16, scale=2, batch_size=2, seed=1)),
+            validation=held_out_crops(photos[:2], 2, CropOptions(crop=24, scale=2)),
+            folder=str(tmp_path / name),
+            schedule=Schedule(epochs=epochs, warmup_epochs=warmup_epochs, critic_warmup=critic_warmup),
+            **options,
+        )
 
     return make
 
@@ -93,7 +100,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(make_run, stop_afte
     resumed.train()
     for made, wanted in zip(weights(resumed), weights(whole), strict=True):
         np.testing.assert_array_equal(made, wanted)
-    assert lasting(resumed.history) == lasting(whole.history)
+    assert lasting(resumed.history.epochs) == lasting(whole.history.epochs)
 
 
 def test_a_history_ahead_of_its_checkpoint_is_cut_back(make_run, tmp_path):
@@ -107,8 +114,8 @@ def test_a_history_ahead_of_its_checkpoint_is_cut_back(make_run, tmp_path):
     (tmp_path / "one" / "history.json").write_bytes((tmp_path / "whole" / "history.json").read_bytes())
     resumed = make_run("one")
     assert resumed.restore() == STEPS
-    assert {len(values) for values in resumed.history.values()} == {1}
-    assert not resumed.sums
+    assert {len(values) for values in resumed.history.epochs.values()} == {1}
+    assert not resumed.history.sums
 
 
 def test_nothing_to_resume(make_run):
@@ -139,7 +146,7 @@ def test_phases_in_their_order_and_a_history_that_notebooks_read(make_run, tmp_p
     assert history["d_loss"][0] is None and math.isfinite(history["d_loss"][1])
     assert history["gradient_penaty"] == history["gradient_penalty"]
     assert history["gp_weight"] == [10.0, 10.0] and history["content_weight"] == [0.1, 0.1]
-    run.write_pickle(str(tmp_path / "trainHistoryDict"))
+    run.history.write_pickle(str(tmp_path / "trainHistoryDict"))
     with open(tmp_path / "trainHistoryDict", "rb") as file:
         assert pickle.load(file) == history
 
@@ -156,8 +163,8 @@ def test_several_batches_in_a_call_keep_to_phases_and_epochs(make_run):
     one_by_one.train(), at_once.train()
     for made, wanted in zip(weights(at_once), weights(one_by_one), strict=True):
         np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-6)
-    for name, values in lasting(one_by_one.history).items():
-        for made, wanted in zip(at_once.history[name], values, strict=True):
+    for name, values in lasting(one_by_one.history.epochs).items():
+        for made, wanted in zip(at_once.history.epochs[name], values, strict=True):
             assert made == (wanted if wanted is None else pytest.approx(wanted, rel=1e-3, abs=1e-6))
 
 
@@ -232,5 +239,6 @@ def test_a_checkpoint_holds_all_that_training_changes(make_run):
     for name in "generator_optimizer", "discriminator_optimizer":
         pairs = zip(getattr(other.trainer, name).variables, getattr(run.trainer, name).variables, strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
-    for name in "loss_scale", "averaged_steps", "bad_steps", "bad_in_a_row":
+    for name in "loss_scale", "bad_steps", "bad_in_a_row":
         tf.debugging.assert_equal(getattr(other.trainer, name), getattr(run.trainer, name))
+    tf.debugging.assert_equal(other.trainer.weight_average.steps, run.trainer.weight_average.steps)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,10 +12,12 @@ from srwgan.measuring.metrics import psnr
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.pixels import downscale, to_pixels, to_range, upscale_bicubic
+from srwgan.training.balancing import ADAPTIVE_BOUND, mask
 from srwgan.training.losses import content_loss, lattice_loss
+from srwgan.training.objective import Objective
 from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss
-from srwgan.training.step import ADAPTIVE_BOUND, Objective, Trainer, mask
+from srwgan.training.step import StepOptions, Trainer
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 TERMS = tuple(WEIGHTS.weights("full"))
@@ -30,17 +33,18 @@ def networks(policy="float32", seed=0):
     return Generator(4, 1, 2, dtype=policy), Discriminator(4, dtype=policy)
 
 
-def build(objective=WEIGHTS, rate=0.05, optimizer=keras.optimizers.SGD, policy="float32", **options):
+def build(objective=WEIGHTS, rate=0.05, *, optimizer=keras.optimizers.SGD, policy="float32", strategy=None, **options):
     generator, discriminator = networks(policy)
     return Trainer(
         generator,
         discriminator,
-        hyperpixels,
-        objective,
-        optimizer(rate),
-        optimizer(rate),
-        with_precision(generator, policy),
-        **options,
+        average=with_precision(generator, policy),
+        generator_optimizer=optimizer(rate),
+        discriminator_optimizer=optimizer(rate),
+        hyperpixels=hyperpixels,
+        objective=objective,
+        options=StepOptions(**options),
+        strategy=strategy,
     )
 
 
@@ -59,7 +63,7 @@ def state(trainer):
         np.array(v)
         for v in [w for network in networks for w in network.get_weights()]
         + optimizers
-        + [*trainer.running_norms.values(), *trainer.adaptive.values(), trainer.averaged_steps]
+        + [*trainer.balance.running_norms.values(), *trainer.balance.adaptive.values(), trainer.weight_average.steps]
     ]
 
 
@@ -171,7 +175,7 @@ def hand_losses(generator, discriminator, low_res, high_res):
         "adversarial": -tf.reduce_mean(discriminator(fake)),
         "reconstruction": tf.reduce_mean((fake - high_res) ** 2),
         "content": tf.reduce_mean(content_loss(hyperpixels(high_res), hyperpixels(fake))),
-        "lattice": tf.reduce_mean(lattice_loss(high_res, fake, 2)),
+        "lattice": tf.reduce_mean(lattice_loss(high_res, fake, scale=2)),
     }
 
 
@@ -212,7 +216,7 @@ def gradient_norms(generator, discriminator, low_res, high_res):
 
 
 def test_gradient_weighting_divides_by_a_running_mean_of_the_norms(eagerly):
-    objective = Objective(5.0, 0.3, 0.7, 2.0, 0.4, weighting="gradient")
+    objective = replace(WEIGHTS, weighting="gradient")
     trainer = build(objective, rate=1e-3)
     generator, discriminator = networks()
     running = {}
@@ -225,7 +229,7 @@ def test_gradient_weighting_divides_by_a_running_mean_of_the_norms(eagerly):
         running = {term: 0.99 * running[term] + 0.01 * norms[term] if running else norms[term] for term in TERMS}
         for term in TERMS:
             np.testing.assert_allclose(metrics[f"{term}_norm"], norms[term], rtol=1e-3)
-            np.testing.assert_allclose(trainer.running_norms[term], running[term], rtol=1e-3)
+            np.testing.assert_allclose(trainer.balance.running_norms[term], running[term], rtol=1e-3)
         weights = {term: weight / used[term] for term, weight in objective.weights("full").items()}
 
         def loss(low_res=low_res, high_res=high_res, weights=weights):
@@ -391,6 +395,7 @@ TWO_REPLICAS = """
 import numpy as np
 import tensorflow as tf
 
+from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
 from tests.training import test_step as t
 
@@ -456,12 +461,11 @@ def test_overfitting_one_photograph_beats_bicubic(make_photo):
     trainer = Trainer(
         generator,
         discriminator,
-        None,
-        Objective(cweight=0, reconstruction="l1"),
-        build_optimizer(5e-3, "cosine", 150),
-        build_optimizer(1e-3),
-        with_precision(generator, "float32"),
-        ema=0.9,
+        average=with_precision(generator, "float32"),
+        generator_optimizer=build_optimizer(5e-3, schedule="cosine", total_steps=150),
+        discriminator_optimizer=build_optimizer(1e-3),
+        objective=Objective(cweight=0, reconstruction="l1"),
+        options=StepOptions(ema=0.9),
     )
     for _ in range(150):
         trainer.train_batch((low_res, high_res, tf.zeros((1, 1))), "warmup")
@@ -490,7 +494,7 @@ def test_the_lattice_term_takes_part_by_its_weight(eagerly):
     trainer = build(Objective(cweight=0, advweight=0, rweight=0, latweight=2.0))
     metrics = trainer.train_batch((low_res, high_res, e), "full")
     generator, _ = networks()
-    sgd(generator, lambda: 2 * tf.reduce_mean(lattice_loss(high_res, generator(low_res), 2)))
+    sgd(generator, lambda: 2 * tf.reduce_mean(lattice_loss(high_res, generator(low_res), scale=2)))
     assert_weights(trainer.generator, generator.get_weights())
     assert metrics["lattice"] > 0 and "reconstruction" not in metrics
 
@@ -498,7 +502,7 @@ def test_the_lattice_term_takes_part_by_its_weight(eagerly):
 # Self-adaptive weights
 
 
-SELF_ADAPTIVE = Objective(5.0, 0.3, 0.7, 2.0, 0.4, weighting="self-adaptive")
+SELF_ADAPTIVE = replace(WEIGHTS, weighting="self-adaptive")
 
 
 def test_the_weight_of_the_larger_loss_grows_faster(eagerly):
@@ -508,7 +512,7 @@ def test_the_weight_of_the_larger_loss_grows_faster(eagerly):
         np.testing.assert_allclose(metrics[f"adaptive_{term}"], SELF_ADAPTIVE.weights("full")[term], rtol=1e-6)
     losses = {**metrics, "adversarial": metrics["wasserstein"]}
     values = {term: SELF_ADAPTIVE.weights("full")[term] * float(losses[term]) for term in TERMS}
-    grown = {term: float(trainer.adaptive[term]) for term in TERMS}
+    grown = {term: float(trainer.balance.adaptive[term]) for term in TERMS}
     assert sorted(TERMS, key=values.get) == sorted(TERMS, key=grown.get) and len(set(grown.values())) == len(TERMS)
     ratios = [grown[term] / values[term] for term in TERMS]
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-4)  # the ascent of the weighted losses
@@ -528,7 +532,7 @@ def test_a_constant_added_to_the_critic_changes_no_weight(eagerly):
         *_, bias = trainer.discriminator.get_layer("patch_scores").weights
         bias.assign(bias + constant)
         metrics = trainer.train_batch(batch())
-        grown.append([float(trainer.adaptive[term]) for term in TERMS])
+        grown.append([float(trainer.balance.adaptive[term]) for term in TERMS])
     assert abs(metrics["adversarial"]) > 100
     np.testing.assert_allclose(grown[0], grown[1], rtol=1e-3, atol=1e-7)
 
@@ -543,30 +547,33 @@ def test_adaptive_weights_are_trained_in_full_steps_alone_and_kept(eagerly):
     trainer = build(SELF_ADAPTIVE, optimizer=GuardedAdam)
     for phase in ("warmup", "critic"):
         trainer.train_batch(batch(), phase)
-    assert not any(float(value) for value in trainer.adaptive.values())
+    assert not any(float(value) for value in trainer.balance.adaptive.values())
     trainer.train_batch((tf.fill([4, 8, 8, 3], float("nan")), *batch()[1:]))
-    assert not any(float(value) for value in trainer.adaptive.values())
+    assert not any(float(value) for value in trainer.balance.adaptive.values())
     trainer.train_batch(batch())
     kept = trainer.checkpoint()
-    assert kept.adaptive["content"] is trainer.adaptive["content"] and float(kept.adaptive["content"]) > 0
+    assert kept.adaptive["content"] is trainer.balance.adaptive["content"] and float(kept.adaptive["content"]) > 0
 
 
 def test_options_that_are_off_leave_nothing_in_a_checkpoint(eagerly):
     """Else a run from before they were there could not go on."""
-    assert set(build().running_norms) == {"adversarial", "reconstruction", "content", "lattice"}
-    assert not build().adaptive
+    assert set(build().balance.running_norms) == {"adversarial", "reconstruction", "content", "lattice"}
+    assert not build().balance.adaptive
     some = build(Objective(cweight=0, otweight=0.1, otspace="pixels", weighting="self-adaptive"))
-    assert set(some.adaptive) == {"adversarial", "reconstruction", "transport"} and "transport" in some.running_norms
+    assert (
+        set(some.balance.adaptive) == {"adversarial", "reconstruction", "transport"}
+        and "transport" in some.balance.running_norms
+    )
 
 
 def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(eagerly, tmp_path):
-    objective = Objective(5.0, 0.3, 0.7, 2.0, weighting="self-adaptive", otweight=0.5, otspace="discriminator")
-    whole, resumed = (build(objective, 1e-3, build_optimizer, shift=2) for _ in range(2))
+    objective = replace(WEIGHTS, latweight=0, weighting="self-adaptive", otweight=0.5, otspace="discriminator")
+    whole, resumed = (build(objective, 1e-3, optimizer=build_optimizer, shift=2) for _ in range(2))
     whole.train_batch(batch(seed=0))
     resumed.checkpoint().restore(whole.checkpoint().save(tmp_path / "ckpt")).assert_consumed()
     for trainer in (whole, resumed):
         trainer.train_batch(batch(seed=1))
-    assert all(float(value) for value in resumed.adaptive.values())
+    assert all(float(value) for value in resumed.balance.adaptive.values())
     for made, wanted in zip(state(resumed), state(whole), strict=True):
         np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-7)
 
@@ -589,7 +596,7 @@ def test_the_transport_loss_falls_as_the_images_approach_and_moves_the_fake_alon
     key = tf.constant([1, 7], tf.int64)
 
     def loss(real, fake):
-        return transport_loss(pixel_patches(real), pixel_patches(fake), key)
+        return transport_loss(pixel_patches(real), pixel_patches(fake), key=key)
 
     values = [float(loss(real, start + share * (real - start))) for share in (0, 0.5, 0.9, 1)]
     assert values == sorted(values, reverse=True) and values[0] > 0.1 and abs(values[-1]) < 1e-6

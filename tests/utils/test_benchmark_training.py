@@ -43,7 +43,9 @@ def test_convolutions_up_to_the_chosen_layers_of_a_classifier():
 
 
 def test_a_step_is_the_sum_of_its_parts():
-    trainer = types.SimpleNamespace(generator=Generator(4, 1, 4), discriminator=Discriminator(4), shift=4)
+    trainer = types.SimpleNamespace(
+        generator=Generator(4, 1, 4), discriminator=Discriminator(4), options=types.SimpleNamespace(shift=4)
+    )
     image = keras.Input((None, None, 3))
     features = keras.Model(image, keras.layers.Conv2D(4, 1)(image))
     found = benchmark_train.operations_of(trainer, {"resnet50": types.SimpleNamespace(features=features)})

@@ -135,10 +135,11 @@ def time_all(runs, steps: int) -> list[tuple[str, str]]:
 
 def stepper(flags):
     """A function that trains on one batch, the same at every call."""
+    from srwgan.data.crops import CropStream
     from srwgan.training import setup
 
     args = build_parser().parse_args(flags)
-    stream = setup.build_stream(args, setup.load_photos(args)[0])
-    trainer = setup.build_trainer(args, *setup.build_networks(args), stream)
+    stream = CropStream(setup.load_photos(args)[0], setup.crop_options(args))
+    trainer = setup.build_trainer(args, setup.build_networks(args), updates=stream.steps() * args.epochs)
     batch = next(iter(stream.epoch(0)))
     return lambda: float(trainer.train_batch(batch, "full")["g_loss_total"])

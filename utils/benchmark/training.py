@@ -70,7 +70,7 @@ def parts_of_a_step(precision):
     import tensorflow as tf
 
     from srwgan.training.losses import gradient_penalty
-    from srwgan.training.step import Objective
+    from srwgan.training.objective import Objective
 
     trainer = build_trainer(precision, "resnet50")
     networks = {name: random_hyperpixels(name, precision) for name in ("resnet50", "vgg16")}
@@ -80,7 +80,7 @@ def parts_of_a_step(precision):
     @tf.function
     def penalty(real, fake, e):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(gradient_penalty(trainer.discriminator, real, fake, e)[0])
+            loss = tf.reduce_mean(gradient_penalty(trainer.discriminator, real, fake, e=e)[0])
         return tape.gradient(loss, trainer.discriminator.trainable_variables)
 
     def content_step(network):
@@ -108,7 +108,7 @@ def parts_of_a_step(precision):
 
 
 def operations_of(trainer, networks):
-    low, seen = CROP // SCALE, CROP - trainer.shift
+    low, seen = CROP // SCALE, CROP - trainer.options.shift
     generator, discriminator = convolutions(trainer.generator, low), convolutions(trainer.discriminator, seen)
     g, d = sum(generator), sum(discriminator)
     content = {name: 3 * sum(convolutions(network.features, seen)) for name, network in networks.items()}
@@ -136,7 +136,7 @@ def measure_data(options) -> Section:
     """Training on photographs against the same step on one batch again and again, in turn."""
     import tensorflow as tf
 
-    from srwgan.data.crops import CropStream
+    from srwgan.data.crops import CropOptions, CropStream
     from srwgan.data.photos import find_photos, open_photos
 
     steps, rounds = (4, 2) if options.quick else (12, 5)
@@ -144,7 +144,7 @@ def measure_data(options) -> Section:
     seconds, waited = {"real": [], "synthetic": []}, 0.0
     with tempfile.TemporaryDirectory() as cache:
         photos = open_photos(find_photos(ROOT / "Images" / "train"), CROP, 1000, cache)
-        stream = CropStream(photos, CROP, SCALE, BATCH, crops_per_photo=50)
+        stream = CropStream(photos, CropOptions(crop=CROP, scale=SCALE, batch_size=BATCH, crops_per_photo=50))
         kept = synthetic_batch()
         wait(trainer.train_batch(kept))
         for epoch in range(rounds):
@@ -235,8 +235,9 @@ def build_trainer(precision, pretrained, strategy=None):
     from srwgan.networks.discriminator import Discriminator
     from srwgan.networks.generator import Generator, with_precision
     from srwgan.networks.precision import choose_policy
+    from srwgan.training.objective import Objective
     from srwgan.training.optimizers import build_optimizer
-    from srwgan.training.step import Objective, Trainer
+    from srwgan.training.step import StepOptions, Trainer
 
     policy = choose_policy(precision)
     generator = Generator(dtype=policy)
@@ -244,12 +245,12 @@ def build_trainer(precision, pretrained, strategy=None):
     return Trainer(
         generator,
         Discriminator(dtype=policy),
-        hyperpixels,
-        Objective(cweight=1e-3 if pretrained else 0),
-        build_optimizer(1e-5),
-        build_optimizer(1e-5),
-        with_precision(generator, policy),
-        shift=SCALE,
+        average=with_precision(generator, policy),
+        generator_optimizer=build_optimizer(1e-5),
+        discriminator_optimizer=build_optimizer(1e-5),
+        hyperpixels=hyperpixels,
+        objective=Objective(cweight=1e-3 if pretrained else 0),
+        options=StepOptions(shift=SCALE),
         strategy=strategy,
     )
 
