@@ -14,7 +14,7 @@ from pathlib import Path
 from srwgan.commandline import OneLineParser, print_line, quiet_start, real, whole
 from srwgan.convert.files import upscale_paths
 from srwgan.convert.jobs import find_jobs
-from srwgan.convert.options import PALETTES, Options
+from srwgan.convert.options import ALPHAS, PALETTES, Options
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
@@ -109,6 +109,7 @@ def run_command_line(arguments):
         size=args.size,
         format=args.format,
         quality=args.quality,
+        alpha=args.alpha,
         deband=args.deband,
         reuse=args.reuse,
         palette=args.palette,
@@ -151,7 +152,7 @@ def summed_up(report):
 
 def check_before_loading(args, options):
     """Everything that can be known to be wrong before TensorFlow's slow start."""
-    if not find_jobs(args.inputs, args.output, options.suffix):
+    if not find_jobs(args.inputs, args.output, options.suffix).jobs:
         raise ValueError(f"Received: {', '.join(args.inputs)}. Expected a folder with images, GIFs or videos in it.")
     output = Path(args.output)
     if not can_be_made(output.absolute().parent if output.is_file() else output):
@@ -235,7 +236,14 @@ def add_results(group):
         help="png, jpg, webp, bmp or tif for images; gif, mp4, mov, mkv or webm for GIFs and videos. Default: the "
         "source's, or PNG where that cannot hold the result",
     )  # fmt: skip
-    group.add_argument("--quality", type=whole(), metavar="1-100", help="of JPEG and WebP (100: lossless). Default: 95")
+    group.add_argument(
+        "--quality", type=whole(), metavar="1-100", help="of JPEG, AVIF, HEIC and WebP (100: lossless). Default: 95"
+    )
+    group.add_argument(
+        "--alpha", choices=ALPHAS, default=Options.alpha,
+        help="data: an image's alpha is no transparency but a texture's data, and is upscaled beside the colors. "
+        "Default: %(default)s",
+    )  # fmt: skip
 
 
 def add_machine(group):

@@ -1,11 +1,18 @@
 """Files read whole or not at all, and written whole or not at all."""
 
 import errno
+import hashlib
+import itertools
 import json
 import os
-import uuid
-from contextlib import contextmanager
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+NUMBERS = itertools.count()
+OTHERS_REMAINS = 24 * 3600  # seconds after which what another machine left unfinished is taken for abandoned
 
 
 def read_unchanged(path):
@@ -49,11 +56,72 @@ def check_output(path):
         raise FileNotFoundError(f"Received: output {path}. Expected a file in a folder that exists.")
 
 
-@contextmanager
-def written_whole(path):
-    """Gives a temporary path beside `path`, which takes that name once the block has ended well."""
+def temporary_beside(path, suffix: str = ".part") -> Path:
+    """A name in the folder of `path` to write it under at first: hidden, short whatever its own, and of this process.
+
+    What processes that are gone left of `path` is removed, as after `kill -9`.
+
+        .4f5c1e0a9b7d.9c31-4711-0.part
+         of the name   host pid  number
+    """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    remove_remains(path)
+    return path.with_name(f"{remains_prefix(path)}{this_host()}-{os.getpid()}-{next(NUMBERS)}{suffix}")
+
+
+def remove_remains(path):
+    """Removes temporary files (and folders that hold only files) of `path` whose process is gone."""
+    path = Path(path)
+    prefix = remains_prefix(path)
+    with suppress(OSError):
+        for found in os.scandir(path.parent):
+            if found.name.startswith(prefix) and is_abandoned(Path(found), found.name[len(prefix) :]):
+                remove(Path(found))
+
+
+def remains_prefix(path):
+    return f".{hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:12]}."
+
+
+def this_host():
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def is_abandoned(found, rest):
+    """Whether no process writes to `found`; `rest` is its name after the prefix."""
+    host, _, numbers = rest.partition("-")
+    if host != this_host():
+        with suppress(OSError):
+            return time.time() - found.stat().st_mtime > OTHERS_REMAINS
+        return False
+    try:
+        os.kill(int(numbers.split("-")[0]), 0)
+    except (ProcessLookupError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def remove(found):
+    with suppress(OSError):
+        if found.is_dir():
+            for inner in found.iterdir():
+                inner.unlink()
+            found.rmdir()
+        else:
+            found.unlink()
+
+
+@contextmanager
+def written_whole(path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which takes that name once the block has ended well.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    path = Path(path)
+    temporary = temporary_beside(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

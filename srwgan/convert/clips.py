@@ -16,7 +16,9 @@ from itertools import chain, islice
 
 import numpy as np
 
+from srwgan.media.animation import WRITERS, AnimationReader
 from srwgan.media.gif import Debander, GifReader, GifWriter, build_palette, optimize_gif
+from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
 from srwgan.media.video import VideoReader, VideoWriter
 from srwgan.pixels import resize
@@ -27,27 +29,36 @@ FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
 
 
 def upscale_clip(upscaler, source, target, *, kind, options, progress):
-    """Upscale the GIF or video (`kind`) `source` into `target`, a GIF or video by its suffix; returns lines to show.
+    """Upscale the GIF, animation or video `source` into `target`, a GIF, animation or video by its suffix.
 
-    `options` is an `options.Options`; `progress` is called with (frames done, frames in all or None).
+    Args:
+        kind: of the source: "gif", "animation" or "video".
+        options: an `options.Options`.
+        progress: called with (frames done, frames in all or None).
+
+    Returns:
+        Lines to show to the user.
     """
-    read = read_gif if kind == "gif" else read_video
-    write = write_gif if target.suffix.lower() == ".gif" else write_video
+    read = {"gif": read_gif, "animation": read_animation, "video": read_video}[kind]
+    suffix = target.suffix.lower()
+    write = write_gif if suffix == ".gif" else write_animation if suffix in WRITERS else write_video
     with read(source, options) as clip:
         write(upscaler, clip, target, options=options, progress=progress)
     return clip.notes
 
 
-@dataclass
+@dataclass(frozen=True)
 class Clip:
-    """A GIF or video being read.
+    """A GIF, animation or video being read.
 
     Attributes:
         frames: called with how many to leave out at the start, iterates over (pixels, start, duration): pixels uint8
             (H, W, 3 or 4), times in ms, the duration None where the next frame's start tells it.
         size: (width, height).
         frame_count: may be None, or a guess for a video.
-        loop, comments: a GIF's.
+        loop: how often it plays: None once, 0 for ever, n repeats it n times after the first.
+        comments: a GIF's.
+        extras: an animation's profile and metadata.
         video: the `VideoReader`, or None.
         notes: lines to show to the user.
     """
@@ -56,36 +67,66 @@ class Clip:
     size: tuple[int, int]
     frame_count: int | None
     loop: int | None = 0
-    comments: tuple = ()
+    comments: tuple[bytes, ...] = ()
+    extras: Extras = field(default_factory=Extras)
     video: VideoReader | None = None
-    notes: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def read_gif(path, options):
+    """Gives the `Clip` of a GIF."""
     before = check_file(path)
     with GifReader(path) as reader:
-        width, height = reader.size
-        if width * height > options.max_pixels:
-            raise ValueError(f"{path}: {width}x{height} pixels. Expected at most {options.max_pixels:,} in all.")
-        transparent = any((frame[..., 3] < 255).any() for frame, _ in reader)
+        check_size(path, reader.size, options)
         smooth = Debander(None if reader.local_palettes else reader.palette) if options.deband else np.asarray
+        clip = Clip(
+            played(reader, smooth, lambda: check_unchanged(path, before)),
+            reader.size,
+            reader.frame_count,
+            reader.loop,
+            tuple(reader.comments),
+        )
+        clip.notes.extend(reader.messages)  # known once it was read through
+        yield clip
 
-        def frames(skip=0):
-            start = 0
-            for number, (frame, duration) in enumerate(reader):
-                if number >= skip:
-                    frame = frame if transparent else np.ascontiguousarray(frame[..., :3])
-                    yield smooth(frame), start, duration
-                start += duration
-            check_unchanged(path, before)
 
-        yield Clip(frames, reader.size, reader.frame_count, reader.loop, tuple(reader.comments))
+@contextmanager
+def read_animation(path, options):
+    """Gives the `Clip` of an APNG, animated WebP or AVIF sequence."""
+    with AnimationReader(path, options.max_pixels) as reader:
+        clip = Clip(played(reader), reader.size, reader.frame_count, reader.loop, extras=reader.extras)
+        clip.notes.extend(reader.messages)
+        yield clip
+
+
+def played(reader, smooth=np.asarray, at_end=lambda: None):
+    """What `Clip.frames` is, of a reader that gives (rgba, ms); RGB where nothing of the whole is transparent."""
+    transparent = any((frame[..., 3] < 255).any() for frame, _ in reader)
+
+    def frames(skip=0):
+        start = 0
+        for number, (frame, duration) in enumerate(reader):
+            if number >= skip:
+                frame = frame if transparent else np.ascontiguousarray(frame[..., :3])
+                yield smooth(frame), start, duration
+            start += duration
+        at_end()
+
+    return frames
+
+
+def check_size(path, size, options):
+    width, height = size
+    if width * height > options.max_pixels:
+        raise ValueError(f"{path}: {width}x{height} pixels. Expected at most {options.max_pixels:,} in all.")
 
 
 @contextmanager
 def read_video(path, options):
+    """Gives the `Clip` of a video."""
     with VideoReader(path) as reader:
+        check_size(path, reader.size, options)
 
         def frames(skip=0):
             for frame, start in reader.frames(skip):
@@ -93,7 +134,7 @@ def read_video(path, options):
 
         clip = Clip(frames, reader.size, reader.frame_count, video=reader)
         yield clip
-        clip.notes += reader.messages
+        clip.notes.extend(reader.messages)
 
 
 # Writing
@@ -116,7 +157,20 @@ def write_gif(upscaler, clip, path, *, options, progress):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             optimize_gif(path)
-        clip.notes += [str(warning.message) for warning in caught]
+        clip.notes.extend(str(warning.message) for warning in caught)
+
+
+def write_animation(upscaler, clip, path, *, options, progress):
+    size = options.result_size(*clip.size, upscaler.scale)
+    frames = clip.frames() if clip.video is None else with_durations(clip.frames(), clip)
+    with WRITERS[path.suffix.lower()](path, size, clip.loop, extras=clip.extras, quality=options.quality) as writer:
+        with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
+            first = list(islice(results, 1))  # see write_gif
+            written = (writer.write(pixels, duration) for pixels, _, duration in chain(first, results))
+            with closing(in_background(written, gives_way=True)) as ticks:
+                for done, _ in enumerate(ticks, 1):
+                    progress(done, clip.frame_count)
+    clip.notes.extend(writer.messages)
 
 
 def write_video(upscaler, clip, path, *, options, progress):
@@ -141,7 +195,7 @@ def write_video(upscaler, clip, path, *, options, progress):
                     writer.write(opaque(pixels), Fraction(start) / 1000, seconds)
                     progress(done, clip.frame_count)
     finally:
-        clip.notes += writer.messages
+        clip.notes.extend(writer.messages)
 
 
 def job_settings(upscaler, options):

@@ -2,27 +2,35 @@
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from srwgan.commandline import one_line, print_line
 from srwgan.convert.clips import upscale_clip
-from srwgan.convert.jobs import claim, find_jobs, is_done, kind_of, plan_target
+from srwgan.convert.jobs import Job, find_jobs, is_done, kind_of, own_targets, plan_target
 from srwgan.convert.options import MOVING_SUFFIXES, Options
-from srwgan.media.still.images import SUFFIXES, read_image, write_image
+from srwgan.media.still.images import OTHER_SUFFIXES, SUFFIXES, read_image, write_image
 from srwgan.memory import available_memory
 from srwgan.pixels import resize
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the files: `done` and `skipped` [(source, result)], `failed` [(source, reason)]."""
+    """What became of the files.
 
-    done: list = field(default_factory=list)
-    skipped: list = field(default_factory=list)
-    failed: list = field(default_factory=list)
+    Attributes:
+        done, skipped: [(source, result)].
+        failed: [(source, the reason in one line)].
+        passed_over: files of folders that are no image, GIF or video.
+    """
+
+    done: list[tuple[Path, Path]] = field(default_factory=list)
+    skipped: list[tuple[Path, Path]] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    passed_over: list[Path] = field(default_factory=list)
 
 
 def upscale_paths(
@@ -47,15 +55,15 @@ def upscale_paths(
         ValueError: `output` cannot be what it is asked to be.
     """
     options, say = options or Options(), say or print_line
-    jobs = find_jobs(inputs, output, options.suffix)
-    report, claimed = Report(), {}
-    for number, job in enumerate(jobs, 1):
+    found = find_jobs(inputs, output, options.suffix)
+    report = Report(passed_over=found.passed_over)
+    for number, plan in enumerate(plans(found.jobs, upscaler, options=options, gif_upscaler=gif_upscaler), 1):
+        job, own, target, notes = plan.job, plan.upscaler, plan.target, plan.notes
         source = job.source
-        place = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
+        place = f"[{number}/{len(found.jobs)}] " if len(found.jobs) > 1 else ""
         try:
-            own = gif_upscaler() if gif_upscaler and kind_of(source) == "gif" else upscaler
-            target, notes = plan_target(job, scale=own.scale, options=options)
-            claim(claimed, source, target)
+            if plan.error:
+                raise plan.error
             if not overwrite and is_done(source, target):
                 report.skipped.append((source, target))
                 continue
@@ -68,7 +76,41 @@ def upscale_paths(
         except Exception as error:  # whatever is wrong with this file, the others are still to be done
             report.failed.append((source, one_line(error, source)))
             say(f"{place}{report.failed[-1][1]}")
+    if found.line():
+        say(found.line())
     return report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a job before the work: its upscaler, its result's path, lines to show; or why it cannot be."""
+
+    job: Job
+    upscaler: object = None
+    target: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+
+def plans(jobs, upscaler, *, options, gif_upscaler=None):
+    """A `Plan` for each job, all made before the first is done, so that no two results have one name."""
+    planned = []
+    for job in jobs:
+        try:
+            own = gif_upscaler() if gif_upscaler and kind_of(job.source) == "gif" else upscaler
+            target, notes = plan_target(job, scale=own.scale, options=options)
+            planned.append(Plan(job, own, target, notes))
+        except Exception as error:  # one bad file stops no other
+            planned.append(Plan(job, error=error))
+    good = [plan for plan in planned if not plan.error]
+    targets = dict(zip(map(id, good), own_targets([(plan.job, plan.target) for plan in good]), strict=True))
+    for plan in planned:
+        target = targets.get(id(plan))
+        if target is None and not plan.error:
+            taken = ValueError(f"{plan.job.source}: its result {plan.target} is another's. Expected another folder.")
+            yield replace(plan, error=taken)
+        else:
+            yield replace(plan, target=target)
 
 
 def upscale_file(upscaler, source, target, *, options=None, progress=None):
@@ -86,11 +128,12 @@ def upscale_file(upscaler, source, target, *, options=None, progress=None):
     """
     options, progress = options or Options(), progress or (lambda done, total: None)
     source, target = Path(source), Path(target)
-    kind, moving = kind_of(source), target.suffix.lower() in MOVING_SUFFIXES
+    kind, suffix = kind_of(source), target.suffix.lower()
+    moving = kind != "image"
     if target.exists() and os.path.samefile(source, target):
         raise ValueError(f"{target}: is the source itself. Expected another name.")
-    if moving != (kind != "image") or not moving and target.suffix.lower() not in SUFFIXES:
-        expected = sorted(SUFFIXES) if kind == "image" else MOVING_SUFFIXES
+    expected = (*MOVING_SUFFIXES, ".png") if moving else sorted({**SUFFIXES, **OTHER_SUFFIXES})
+    if suffix not in expected:
         raise ValueError(f"Received: {target} for {source} ({kind}). Expected a name in {', '.join(expected)}.")
     with progress_bar(source, "frame" if moving else "tile", progress) as advance:
         if moving:
@@ -102,9 +145,59 @@ def upscale_image(upscaler, source, target, *, options, progress):
     picture = read_image(source, options.max_pixels)
     height, width = picture.pixels.shape[:2]
     check_memory(source, picture.pixels.nbytes * upscaler.scale**2)
-    result = upscaler.image(picture.pixels, progress)
-    picture.pixels = resize(result, options.result_size(width, height, upscaler.scale))
+    result = upscaled_picture(upscaler, picture.pixels, alpha=options.alpha, progress=progress)
+    picture.pixels = resized_picture(result, options.result_size(width, height, upscaler.scale), alpha=options.alpha)
     return picture.notes + write_image(picture, target, quality=options.quality)
+
+
+def upscaled_picture(upscaler, pixels: np.ndarray, *, alpha: str = "transparency", progress=None) -> np.ndarray:
+    """(H, W, C) -> (scale H, scale W, C), where nothing that is stored is lost.
+
+    An upscaler fills what is fully transparent from what is visible beside it, so that no fringe appears. But a game's
+    texture holds colors there that are shown: they come from a second run, of the colors as they are stored.
+
+        color   A A B B         filled   A A A A         result   A A | B B
+        alpha   9 9 0 0    ->   stored   A A B B    ->   alpha    9 9 | 0 0
+
+    Args:
+        alpha: "data" for a channel that has nothing to do with transparency: all colors are taken as they are stored.
+            So they are where alpha is 0 everywhere, whatever this says.
+    """
+    channels = pixels.shape[-1]
+    if channels in (1, 3):
+        return upscaler.image(pixels, progress)
+    colors, alphas = np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:])
+    hidden = colors[alphas[..., 0] == 0]
+    if alpha == "data" or not alphas.any():
+        first, second = in_parts(progress, 2)
+        alphas = upscaler.image(alphas, second) if alphas.any() else np.zeros(1, alphas.dtype)
+        colors = upscaler.image(colors, first)
+        return np.concatenate([colors, np.broadcast_to(alphas, (*colors.shape[:2], 1))], axis=-1)
+    if not len(hidden) or (hidden == hidden[0]).all():
+        return upscaler.image(pixels, progress)
+    first, second = in_parts(progress, 2)
+    result, stored = upscaler.image(pixels, first), upscaler.image(colors, second)
+    result[..., :-1] = np.where(result[..., -1:] == 0, stored, result[..., :-1])
+    return result
+
+
+def in_parts(progress, count):
+    """`progress` for each of `count` pieces of work of equal size."""
+
+    def part(number):
+        return progress and (lambda done, total: progress(number * total + done, count * total))
+
+    return [part(number) for number in range(count)]
+
+
+def resized_picture(pixels, size, *, alpha):
+    """As `pixels.resize`; where alpha is data, or 0 everywhere, colors do not count by it."""
+    if pixels.shape[-1] in (1, 3) or pixels.shape[1::-1] == tuple(size):
+        return resize(pixels, size)
+    if alpha == "data" or not pixels[..., -1].any():
+        parts = np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:])
+        return np.concatenate([resize(part, size) for part in parts], axis=-1)
+    return resize(pixels, size)
 
 
 def check_memory(source, result_bytes):

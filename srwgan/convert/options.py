@@ -6,7 +6,9 @@ from srwgan.media.gif.palettes import DITHERS
 from srwgan.media.still.images import MAX_PIXELS, SUFFIXES, check_quality
 from srwgan.media.video import CODECS, CONTAINERS
 
-MOVING_SUFFIXES = (".gif", *CONTAINERS)
+ANIMATION_SUFFIXES = (".apng", ".avif", ".webp")  # those that are a moving result's; .png is one where it is named
+MOVING_SUFFIXES = (".gif", *ANIMATION_SUFFIXES, *CONTAINERS)
+ALPHAS = ("transparency", "data")
 PALETTES = ("adaptive", "frame", "global")
 
 
@@ -17,8 +19,10 @@ class Options:
     Attributes:
         scale_out: result's size : source's size, instead of the generator's own scale; by Lanczos after the generator.
         size: (width, height) of the result, exactly, instead.
-        format: "png", "jpg", "webp", "bmp", "tif" for images; "gif", "mp4", "mov", "mkv", "webm" for GIFs and videos.
-        quality: 1 to 100, of JPEG and WebP.
+        format: "png", "jpg", "webp", "avif", "heic", "bmp", "tif" for images; "gif", "webp", "apng", "avif", "mp4",
+            "mov", "mkv", "webm" for GIFs, animations and videos. Files whose kind it is not for keep their own.
+        quality: 1 to 100, of JPEG, WebP, AVIF and HEIC.
+        alpha: "transparency", or "data" where an image's fourth channel is something else (a texture's gloss).
         deband: smooth a GIF's dither before upscaling.
         reuse: upscale only what changed since the frame before (exact, faster).
         palette, dither: of GIFs, see `PALETTES` and `palettes.DITHERS`.
@@ -32,6 +36,7 @@ class Options:
     size: tuple[int, int] | None = None
     format: str | None = None
     quality: int | None = None
+    alpha: str = "transparency"
     deband: bool = False
     reuse: bool = True
     palette: str = "adaptive"
@@ -51,6 +56,7 @@ class Options:
             raise ValueError(f"Received: size={self.size[0]}x{self.size[1]}. Expected 1 to 100000 pixels each way.")
         check_quality(self.quality)
         check_choice("format", self.suffix and self.suffix[1:], [s[1:] for s in (*SUFFIXES, *MOVING_SUFFIXES)])
+        check_choice("alpha", self.alpha, ALPHAS)
         check_choice("palette", self.palette, PALETTES)
         check_choice("dither", self.dither, DITHERS)
         check_choice("codec", self.codec, tuple(CODECS))

@@ -3,12 +3,12 @@
 import os
 import shutil
 import sysconfig
-import tempfile
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 from srwgan.media.gif.reader import GifReader
+from srwgan.whole_files import temporary_beside
 
 # gifsicle holds about twice the file in memory.
 LARGEST_BYTES = 64 * 2**20
@@ -27,8 +27,10 @@ def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
     reason = reason_to_leave(path, colors, largest_bytes)
     if reason:
         return left_alone(path, reason)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        source, result = Path(folder) / "source.gif", Path(folder) / "result.gif"
+    folder = temporary_beside(path)
+    folder.mkdir()
+    try:
+        source, result = folder / "source.gif", folder / "result.gif"
         # A copy, since pygifsicle takes no other ending than .gif.
         shutil.copyfile(path, source)
         try:
@@ -40,6 +42,8 @@ def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
         if colors is None and result.stat().st_size >= path.stat().st_size:
             return False
         os.replace(result, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return True
 
 

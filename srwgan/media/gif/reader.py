@@ -24,11 +24,23 @@ class GifReader:
     `comments`, a list of bytes; `palette`, the global one (N, 3) uint8 or None; `local_palettes`, how many frames
     bring their own; `duration_ms`, the sum over the frames.
 
-    Frames are uint8 (H, W, 4), alpha 0 or 255, colour 0 where alpha is 0; durations in ms are as stored (0 and 10 too).
-    Areas disposed of become transparent, whatever background colour the file names, as in every browser.
+    Frames are uint8 (H, W, 4), alpha 0 or 255, color 0 where alpha is 0; durations in ms are as stored (0 and 10 too).
+    Areas disposed of become transparent, whatever background color the file names, as in every browser.
+    Frames that reach beyond the canvas are cut at it. A first frame that is larger than the canvas makes it its own.
 
-    Raises FileNotFoundError, and ValueError for a file that is empty, not a GIF, cut off, damaged, or has frames
-    outside its canvas; after an error in iteration the frames before it have been given.
+          canvas     frame 2            what is shown
+        +--------+                        +--------+
+        |     +--|------+                 |     +--|
+        |     |  |      |                 |     |##|
+        +-----|--+      |                 +-----|--+
+              +---------+
+
+    `messages` has lines for the user: frames whose data end early. They are known after an iteration.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, not a GIF, cut off or damaged; after an error in iteration the frames before it
+            have been given.
     """
 
     def __init__(self, path):
@@ -48,28 +60,47 @@ class GifReader:
 
     def __iter__(self):
         width, height = self.size
-        canvas = np.zeros((height, width), np.uint32)
+        canvas, short = np.zeros((height, width), np.uint32), set()
         for number, image in enumerate(self._images()):
-            area = canvas[image.rows, image.columns]
+            area = canvas[image.rows, image.columns]  # what of the frame lies within the canvas
             before = area.copy() if image.disposal == RESTORE else None
-            colors = image.decode(self.palette, self._damaged(f"its frame {number + 1} cannot be decoded"))
-            np.copyto(area, colors, where=colors != 0)
+            colors, is_whole = image.decode(self.palette, self._damaged(f"its frame {number + 1} cannot be decoded"))
+            if not is_whole:
+                short.add(number + 1)
+            np.copyto(
+                area, colors[: area.shape[0], : area.shape[1]], where=colors[: area.shape[0], : area.shape[1]] != 0
+            )
             yield canvas.view(np.uint8).reshape(height, width, 4).copy(), image.duration_ms
             if image.disposal == CLEAR:
                 area[:] = 0
             elif image.disposal == RESTORE:
                 area[:] = before
+        if short:
+            numbers = ", ".join(map(str, sorted(short)[:5])) + ("..." if len(short) > 5 else "")
+            self.messages = [f"{self.path}: the pixels of frame {numbers} end early; what is missing is not drawn."]
 
     def _scan(self):
         self._read_header()
-        self.loop, self.comments = None, []
+        self.loop, self.comments, self.messages = None, [], []
         self.frame_count = self.local_palettes = self.duration_ms = 0
         for image in self._images(self._take_extension):
+            if not self.frame_count:
+                self._fit_canvas(image)
             self.frame_count += 1
             self.local_palettes += image.palette is not None
             self.duration_ms += image.duration_ms
         if not self.frame_count:
             raise ValueError(f"{self.path} is a GIF without any frame.")
+
+    def _fit_canvas(self, first):
+        """As browsers do: a first frame larger than the canvas, or any on a canvas of 0 x 0, says how large it is."""
+        width, height = (part.stop - part.start for part in (first.columns, first.rows))
+        if width > self.size[0] or height > self.size[1]:
+            self.size, self._first_at_origin = (max(width, 1), max(height, 1)), True
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
+        if not 0 < self.size[0] * self.size[1] <= limit:
+            width, height = self.size
+            raise ValueError(f"{self.path} has a canvas of {width}x{height}. Expected 1 to {limit} pixels.")
 
     def _read_header(self):
         header = self._file.read(13)
@@ -80,10 +111,7 @@ class GifReader:
         if len(header) < 13:
             raise self._damaged("it is cut off in its header")
         width, height, flags = struct.unpack("<HHB", header[6:11])
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
-        if not 0 < width * height <= limit:
-            raise ValueError(f"{self.path} has a canvas of {width}x{height}. Expected 1 to {limit} pixels.")
-        self.size = width, height
+        self.size, self._first_at_origin = (width, height), False
         self.palette = self._read_palette(flags, 0)
         self._first_block = self._file.tell()
 
@@ -115,11 +143,8 @@ class GifReader:
     def _read_image(self, control, whole):
         flags, delay, transparent = control
         x, y, width, height, layout = struct.unpack("<HHHHB", self._read(9, whole))
-        if x + width > self.size[0] or y + height > self.size[1]:
-            raise self._damaged(
-                f"its frame {whole + 1}, {width}x{height} at ({x}, {y}), lies outside its "
-                f"{self.size[0]}x{self.size[1]} canvas"
-            )
+        if whole == 0 and self._first_at_origin:
+            x, y = 0, 0
         palette = self._read_palette(layout, whole)
         code_size = self._read(1, whole)[0]
         return StoredImage(
@@ -179,14 +204,20 @@ class StoredImage:
     data: bytes
 
     def decode(self, global_palette, error):
-        """Packed RGBA (h, w) uint32, 0 where nothing is drawn; raises `error` where the data do not fill the frame."""
+        """(packed RGBA (h, w) uint32, 0 where nothing is drawn; whether the data fill the frame).
+
+        Raises:
+            error: the data are no LZW code.
+        """
         size = self.columns.stop - self.columns.start, self.rows.stop - self.rows.start
         if 0 in size:
-            return np.zeros(size[::-1], np.uint32)
+            return np.zeros(size[::-1], np.uint32), True
         try:
-            indices = Image.frombytes("L", size, self.data, "gif", self.code_size, self.interlaced, -1)
+            indices, drawn = Image.frombytes("L", size, self.data, "gif", self.code_size, self.interlaced, -1), None
         except (ValueError, OSError):
-            raise error from None
+            indices, drawn = self.decode_part(size)
+            if drawn is None:
+                raise error from None
         palette = self.palette if self.palette is not None else global_palette
         if palette is None:
             palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
@@ -194,7 +225,23 @@ class StoredImage:
         table[: len(palette)] = pack(palette)
         if self.transparent is not None:
             table[self.transparent] = 0
-        return table.take(np.asarray(indices))
+        colors = table.take(np.asarray(indices))
+        if drawn is not None:
+            colors[~drawn] = 0
+        return colors, drawn is None
+
+    def decode_part(self, size):
+        """(indices, mask of those drawn) of data that end before the frame is full; (None, None) for broken ones."""
+        filled = []
+        for background in (0, 255):  # what keeps the color of either was not drawn
+            image = Image.new("L", size, background)
+            decoder = Image._getdecoder("L", "gif", (self.code_size, self.interlaced, -1))
+            decoder.setimage(image.im, (0, 0, *size))
+            if decoder.decode(self.data)[1] < 0:
+                return None, None
+            filled.append(np.asarray(image))
+        drawn = filled[0] == filled[1]
+        return (filled[0], drawn) if drawn.any() or not self.data else (None, None)
 
 
 def gif_info(path):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, chosen, pack, split_blocks
 from srwgan.media.gif.palettes import ColorHistogram, PaletteMapper
+from srwgan.whole_files import temporary_beside
 
 LONGEST_MS = 655350
 
@@ -46,7 +47,7 @@ class GifWriter:
         self._palettes = PaletteChooser(palette, dither)
         self._comments = [bytes(comment) for comment in comments]
         self._loop = loop
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._temporary = temporary_beside(self.path)
         self._file = open(self._temporary, "wb")
         self._wanted = self._shown = np.zeros(self.size[::-1], np.uint32)
         self._pending = None

@@ -1,92 +1,98 @@
-"""What Pillow opens, as pixels that a person would recognise; 16-bit colours past Pillow, which reduces them to 8."""
+"""What Pillow opens, as pixels that a person would recognize; deep, odd and doubtful ones past Pillow."""
 
 import io
 
 import numpy as np
-from PIL import ImageCms
+from PIL import Image, ImageCms
+
+from srwgan.media.still.errors import unsupported
+from srwgan.media.still.metadata import silent_warnings
+from srwgan.media.still.second_decoder import decode_by_ffmpeg
+from srwgan.media.still.tiff import decode_by_tifffile, libtiff_speaks, needs_tifffile
+
+# Formats whose fourth channel is as often unused, and then 0, as it is an alpha.
+UNSURE_ALPHA = ("BMP", "DIB", "TGA", "ICO")
+RLE8, RLE4 = 1, 2  # BMP's compressions of palettes
 
 
-class ReadError(ValueError):
-    """An error whose message is already the line to show."""
+def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 pixels as stored, before EXIF orientation.
 
-
-def decode(image, path):
-    """(H, W, C) uint8 or uint16 pixels as stored, before EXIF orientation."""
+    Args:
+        image: opened by Pillow, not yet decoded.
+        data: the file's bytes.
+        path: its name, for errors.
+        page: a TIFF's `TiffPage`, or None.
+    """
+    if page and needs_tifffile(page):
+        return decode_by_tifffile(data, page, path)
+    if deep_png(image):
+        return decode_deep_png(image, data)
+    if run_length_bmp(image, data) == RLE4:
+        return decode_by_ffmpeg(data, path, "a run-length encoded BMP of 16 colors")
+    if image.format == "TIFF" and any(tile[0] == "libtiff" for tile in image.tile):
+        with silent_warnings(), libtiff_speaks(path):
+            image.load()
+    else:
+        image.load()
     if image.mode.startswith(("I", "F")):
-        return sixteen_bit_gray(image, path)
-    image.load()
-    return with_channels(np.asarray(plain_mode(image)))
+        return sixteen_bit_gray(image, path, page)
+    pixels = with_channels(np.asarray(plain_mode(image)))
+    if image.format in UNSURE_ALPHA and pixels.shape[-1] in (2, 4) and not pixels[..., -1].any():
+        return pixels[..., :-1]
+    return pixels
 
 
-def deep_png(image):
-    """Whether this is a (yet undecoded) PNG of 16 bits a sample, whose colours Pillow would reduce to 8."""
+def deep_png(image: Image.Image) -> bool:
+    """Whether this is a (yet undecoded) PNG of 16 bits a sample, whose colors Pillow would reduce to 8."""
     return image.format == "PNG" and any("16B" in str(tile[3]) for tile in image.tile)
-
-
-def deep_tiff(image):
-    """Whether this is a TIFF of unsigned 16-bit colour samples, which Pillow would reduce to 8."""
-    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA", "RGBX"):
-        return False
-    return set(image.tag_v2.get(258, ())) == {16} and set(image.tag_v2.get(339, (1,))) == {1}
-
-
-def decode_deep(image, data, path):
-    """(H, W, C) uint16 pixels, past Pillow."""
-    return decode_deep_png(image, data) if image.format == "PNG" else decode_deep_tiff(data, path)
 
 
 def decode_deep_png(image, data):
     import tensorflow as tf  # here, since 8-bit pictures need no TensorFlow
 
-    if "transparency" not in image.info:  # one colour that is transparent
+    if "transparency" not in image.info:  # one color that is transparent
         return tf.io.decode_png(data, dtype=tf.uint16).numpy()
     rgba = tf.io.decode_png(data, channels=4, dtype=tf.uint16).numpy()
     return rgba[..., [0, 3]] if image.mode.startswith("I") else rgba
 
 
-def decode_deep_tiff(data, path):
-    tifffile = import_tifffile(path)
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages[0]
-        try:
-            pixels = page.asarray()
-        except (ValueError, KeyError, ImportError) as error:
-            if "imagecodecs" not in str(error):
-                raise
-            name = page.compression.name
-            raise ReadError(f"{path}: 16-bit TIFF with {name} compression needs: pip install imagecodecs") from None
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-            pixels = np.moveaxis(pixels, 0, -1)
-        extra = page.extrasamples
-    if pixels.shape[-1] > 3 and not extra or pixels.shape[-1] > 4:
-        pixels = pixels[..., : 4 if extra else 3]
-    if extra and extra[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        return straight_alpha(pixels)
-    if extra and extra[0] != tifffile.EXTRASAMPLE.UNASSALPHA:
-        return pixels[..., :3]
-    return pixels
+def run_length_bmp(image, data):
+    """The run-length compression of a BMP, `RLE8` or `RLE4`, else 0. Pillow (12.3) drops odd pixels of the second."""
+    if image.format not in ("BMP", "DIB") or data[:2] != b"BM":
+        return 0
+    compression = int.from_bytes(data[30:34], "little") if int.from_bytes(data[14:18], "little") >= 40 else 0
+    return compression if compression in (RLE8, RLE4) else 0
 
 
-def import_tifffile(path):
-    try:
-        import tifffile  # here, since only 16-bit TIFF needs it
-    except ImportError:
-        raise ReadError(f"{path}: 16-bit TIFF needs: pip install tifffile") from None
-    return tifffile
-
-
-def straight_alpha(pixels):
-    """Colours divided by their alpha, of premultiplied (H, W, 4) uint16 pixels."""
-    alpha = np.maximum(pixels[..., 3:].astype(np.float32), 1)
-    colours = np.minimum(pixels[..., :3] * (65535 / alpha) + 0.5, 65535)
-    return np.concatenate([colours.astype(np.uint16), pixels[..., 3:]], axis=-1)
-
-
-def sixteen_bit_gray(image, path):
+def sixteen_bit_gray(image, path, page):
+    """Pixels (H, W, 1) uint16 of Pillow's modes I and F."""
     pixels = np.asarray(image)
     if image.mode.startswith("F") or pixels.min() < 0 or pixels.max() > 65535:
-        raise ReadError(f"{path}: samples of more than 16 bits. Expected 8 or 16 bits unsigned.")
+        raise unsupported(path, image.format, "samples of more than 16 bits", "8 or 16 bits a sample")
+    if page and page.bits == 12:
+        pixels = (pixels.astype(np.uint32) * 65535 + 2047) // 4095
+        pixels = 65535 - pixels if page.photometric == 0 else pixels
     return with_channels(pixels.astype(np.uint16))
+
+
+def reduced_bits(image: Image.Image, data: bytes, page=None) -> int | None:
+    """Bits of a sample where Pillow reduces them to 8, None where it does not."""
+    if page:
+        return page.bits if page.bits > 8 and not image.mode.startswith("I") and not needs_tifffile(page) else None
+    if image.format == "JPEG2000" and not image.mode.startswith("I"):
+        at = data.find(b"\xff\x4f\xff\x51")  # SIZ: its 38th byte has the first component's bits, less 1
+        bits = (data[at + 42] & 127) + 1 if 0 <= at < len(data) - 42 else 8
+    elif image.format == "PPM" and not image.mode.startswith("I"):
+        bits = 16 if any("PPM" in str(tile[0]) or ";16" in str(tile[3]) for tile in image.tile) else 8
+    elif image.format == "AVIF":
+        at = data.find(b"av1C")
+        bits = (12 if data[at + 6] & 32 else 10) if 0 <= at < len(data) - 6 and data[at + 6] & 64 else 8
+    elif image.format == "SGI":
+        bits = 8 * data[3]
+    else:
+        bits = 8
+    return bits if bits > 8 else None
 
 
 def plain_mode(image):
@@ -95,13 +101,13 @@ def plain_mode(image):
     if image.mode in ("1", "L", "LA", "La"):
         return image.convert("LA" if transparent or image.mode in ("LA", "La") else "L")
     if image.mode in ("CMYK", "LAB"):
-        return colour_managed(image)
+        return color_managed(image)
     if image.mode in ("PA", "RGBA", "RGBa") or transparent:
         return image.convert("RGBA")
     return image.convert("RGB")
 
 
-def colour_managed(image):
+def color_managed(image):
     """CMYK or Lab to sRGB by the picture's ICC profile; without one, Lab by definition, CMYK by Pillow's formula."""
     profile = image.info.get("icc_profile")
     try:
@@ -113,7 +119,7 @@ def colour_managed(image):
             return image.convert("RGB")
         return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")  # a damaged profile, or one of another colour space
+        return image.convert("RGB")  # a damaged profile, or one of another color space
 
 
 def with_channels(pixels):

@@ -1,18 +1,32 @@
-"""Still pictures on disk and back: any file that Pillow reads, with its bit depth, alpha, profile, EXIF and DPI."""
+"""Still pictures on disk and back: any file that Pillow reads, with its bit depth, alpha, profile and metadata."""
 
 import io
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
-from srwgan.media.still.decoding import ReadError, decode, decode_deep, deep_png, deep_tiff
-from srwgan.media.still.encoding import ENCODERS
-from srwgan.media.still.metadata import UPRIGHT, profile_matches, silent_warnings, take_dpi, take_exif
+from srwgan.media.kinds import HEAD_BYTES, type_of
+from srwgan.media.still import png
+from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_png, reduced_bits, run_length_bmp
+from srwgan.media.still.encoding import ENCODERS, Extras, import_pillow_heif
+from srwgan.media.still.errors import ReadError, Unsupported, decoding_errors, unsupported
+from srwgan.media.still.metadata import (
+    UPRIGHT,
+    fitted_xmp,
+    profile_matches,
+    silent_warnings,
+    take_comment,
+    take_dpi,
+    take_exif,
+    take_iptc,
+    take_xmp,
+)
+from srwgan.media.still.second_decoder import MORE_IN_FFMPEG, decode_by_ffmpeg
+from srwgan.media.still.tiff import check_samples, decode_by_tifffile, needs_tifffile, picture_page, raw_file
 from srwgan.whole_files import check_file, read_unchanged, written_whole
 
 MAX_PIXELS = 250_000_000  # in a source; at 4x its result takes 12 GB
@@ -31,10 +45,16 @@ FORMATS = {
     "PNG": Format(".png", True, True, 2**31 - 1),
     "JPEG": Format(".jpg", False, False, 65_500),
     "WEBP": Format(".webp", True, False, 16_383),
+    "AVIF": Format(".avif", True, False, 65_536),
+    "HEIF": Format(".heic", True, False, 16_384),
     "BMP": Format(".bmp", False, False, 2**31 - 1),  # few programs read alpha there, Pillow is not one
     "TIFF": Format(".tif", True, True, 2**31 - 1),
 }
-SUFFIXES = {form.suffix: name for name, form in FORMATS.items()} | {".jpeg": "JPEG", ".tiff": "TIFF"}
+SUFFIXES = {form.suffix: name for name, form in FORMATS.items()} | {
+    ".apng": "PNG", ".heif": "HEIF", ".jpeg": "JPEG", ".tiff": "TIFF",
+}  # fmt: skip
+# What endings besides those of `SUFFIXES` a result keeps from its source, since the format is theirs.
+OTHER_SUFFIXES = {".dib": "BMP", ".jfif": "JPEG", ".jpe": "JPEG"}
 
 
 @dataclass
@@ -48,6 +68,10 @@ class Picture:
         exif: the EXIF block as bytes, its orientation 1, or None.
         dpi: (horizontal, vertical) or None.
         text: a PNG's text chunks.
+        colors: a PNG's chunks on the meaning of its colors (gAMA, cHRM, sRGB, cICP, ...), by name.
+        xmp, iptc: the packet and the records as bytes, or None.
+        comment: a JPEG's or JPEG 2000's, or None.
+        size: (width, height) of the upright source, which the metadata speak of; None for that of `pixels`.
         notes: lines to show to the user about what could not be taken over.
     """
 
@@ -57,6 +81,11 @@ class Picture:
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: dict[str, str] = field(default_factory=dict)
+    colors: dict[str, bytes] = field(default_factory=dict)
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    comment: str | None = None
+    size: tuple[int, int] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,72 +99,130 @@ class Header(NamedTuple):
     bits: int
 
 
-def read_image(path, max_pixels=MAX_PIXELS):
+def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
     """Read a picture; of an animation or a multi-page file its first frame (`notes` says so).
 
     Palettes, CMYK (through its ICC profile), YCbCr and Lab become RGB(A); 1-bit becomes gray; gray stays gray.
 
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: there is no such file to read.
-        ValueError: not an image, empty, truncated, larger than `max_pixels`, or changed while it was read.
+        ValueError: not an image, empty, damaged, not supported, larger than `max_pixels`, or changed while it was read.
     """
-    data = read_unchanged(path)
-    with decoding_errors(path):
-        with open_image(io.BytesIO(data), path, max_pixels) as image:
-            notes, deep = frame_notes(image, path), deep_png(image) or deep_tiff(image)
+    data, notes = read_unchanged(path), []
+    with decoding_errors(path, data):
+        if data.startswith(png.SIGNATURE):
+            data = png.checked(data, path, notes)
+        try:
+            opened = open_image(io.BytesIO(data), path, max_pixels)
+        except (OSError, NotImplementedError) as error:
+            return read_past_pillow(data, path, max_pixels, error)
+        with opened as image:
+            page = picture_page(io.BytesIO(data), path) if image.format == "TIFF" else None
+            if page:
+                check_samples(page, path)
+                check_pixels(page.width, page.height, path, max_pixels)
+            if bits := reduced_bits(image, data, page):
+                notes.append(f"{path}: {bits} bits a sample reduced to 8.")
+            pixels = decode(image, data, path, page)  # before EXIF: a PNG's may follow its pixels
+            notes += frame_notes(image, path)
             orientation, exif = take_exif(image, path, notes)
-            icc_profile, dpi = image.info.get("icc_profile"), take_dpi(image)
-            pixels = decode_deep(image, data, path) if deep else decode(image, path)
-            text = dict(getattr(image, "text", None) or {})  # after decoding: chunks may follow the pixels
-            text.pop("XML:com.adobe.xmp", None)  # repeats the orientation and the size
-            image_format = format_name(image)
-    return Picture(
-        pixels=np.ascontiguousarray(UPRIGHT[orientation](pixels)),
-        format=image_format,
-        icc_profile=icc_profile if profile_matches(icc_profile, pixels.shape[-1]) else None,
-        exif=exif,
-        dpi=dpi if orientation < 5 or dpi is None else dpi[::-1],
-        text=text,
-        notes=notes,
-    )
+            picture = Picture(
+                pixels=np.ascontiguousarray(UPRIGHT[orientation](pixels)),
+                format=format_name(image),
+                icc_profile=image.info.get("icc_profile"),
+                exif=exif,
+                dpi=take_dpi(image),
+                text=dict(getattr(image, "text", None) or {}),
+                colors=png.color_chunks(data, path) if image.format == "PNG" else {},
+                xmp=take_xmp(image),
+                iptc=take_iptc(image),
+                comment=take_comment(image),
+                notes=notes,
+            )
+    picture.text.pop("XML:com.adobe.xmp", None)
+    picture.size = picture.pixels.shape[1::-1]
+    if not profile_matches(picture.icc_profile, pixels.shape[-1]):
+        picture.icc_profile = None
+    if orientation >= 5 and picture.dpi:
+        picture.dpi = picture.dpi[::-1]
+    return picture
 
 
-def write_image(picture, path, format=None, quality=None):
+def write_image(picture: Picture, path, format=None, quality=None) -> list[str]:
     """Write a picture, complete or not at all.
 
     Args:
-        path: where; its suffix says the format unless `format` ("png", "jpeg", "webp", "bmp", "tiff") does; with
-            neither, the picture's own format, or PNG where that cannot be written.
-        quality: 1 to 100 for JPEG (95) and WebP (95; 100 is lossless).
+        path: where; its suffix says the format unless `format` ("png", "jpeg", "webp", "avif", "heic", "bmp", "tiff")
+            does; with neither, the picture's own format, or PNG where that cannot be written.
+        quality: 1 to 100 for JPEG, AVIF and HEIC (95) and WebP (95; 100 is lossless).
 
     Returns:
-        Lines to show to the user: alpha flattened on white or 16 bits reduced to 8, where the format cannot hold them.
+        Lines to show to the user: alpha flattened on white or 16 bits reduced to 8, and metadata left out, where the
+        format cannot hold them.
+
+    Raises:
+        ValueError: another format or quality, or a picture larger than the format holds.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     quality = check_quality(quality)
-    chosen = named_format(format) or SUFFIXES.get(path.suffix.lower()) or writable_format(picture.format)
+    suffix = path.suffix.lower()
+    chosen = (
+        named_format(format) or SUFFIXES.get(suffix) or OTHER_SUFFIXES.get(suffix) or writable_format(picture.format)
+    )
     check_size(chosen, *picture.pixels.shape[1::-1])
     pixels, notes = fit_pixels(picture.pixels, chosen, path)
-    exif = picture.exif
-    if chosen == "JPEG" and exif and len(exif) > 65_000:
-        exif, notes = None, [*notes, f"{path}: the EXIF block is too long for JPEG and is left out."]
-    metadata = {"icc_profile": picture.icc_profile, "exif": exif, "dpi": picture.dpi}
-    metadata = {name: value for name, value in metadata.items() if value}
-    if not profile_matches(picture.icc_profile, pixels.shape[-1]):
-        metadata.pop("icc_profile", None)
+    size = pixels.shape[1::-1]
+    extras = Extras(
+        icc_profile=picture.icc_profile if profile_matches(picture.icc_profile, pixels.shape[-1]) else None,
+        exif=picture.exif,
+        dpi=picture.dpi,
+        text=picture.text,
+        colors=picture.colors,
+        xmp=picture.xmp and fitted_xmp(picture.xmp, picture.size or size, size),
+        iptc=picture.iptc,
+        comment=picture.comment or (picture.text.get("Comment") if chosen in ("JPEG", "TIFF") else None),
+    )
     with written_whole(path) as temporary:
-        ENCODERS[chosen](pixels, temporary, metadata, picture.text, quality)
+        lost = ENCODERS[chosen](pixels, temporary, extras, quality)
+    if chosen != "PNG" and not png.is_plain_srgb(picture.colors, bool(extras.icc_profile)):
+        names = ", ".join(name for name in picture.colors)
+        notes.append(f"{path}: {chosen} holds no {names}, which said what the colors mean: they will look different.")
+    if lost:
+        notes.append(f"{path}: left out, since {chosen} does not hold it: {', '.join(lost)}.")
     return notes
 
 
-def read_header(path, max_pixels=MAX_PIXELS):
-    """The `Header` of an image file, without decoding it; raises as `read_image` does."""
+def read_header(path, max_pixels=MAX_PIXELS) -> Header:
+    """The `Header` of an image file, without decoding more than it must.
+
+    Raises:
+        As `read_image` does, for what can be told without the pixels.
+    """
     check_file(path)
-    with decoding_errors(path):
-        with open(path, "rb") as file, open_image(file, path, max_pixels) as image:
+    with decoding_errors(path), open(path, "rb") as file:
+        try:
+            opened = open_image(file, path, max_pixels)
+        except (OSError, NotImplementedError) as error:
+            file.seek(0)
+            pixels = read_past_pillow(file.read(), path, max_pixels, error).pixels
+            bits = 8 * pixels.dtype.itemsize
+            return Header("PNG", *pixels.shape[1::-1], alpha=pixels.shape[-1] in (2, 4), bits=bits)
+        with opened as image:
+            page = picture_page(file, path) if image.format == "TIFF" else None
+            if page:
+                check_samples(page, path)
+            size = (page.width, page.height) if page else image.size
             alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-            bits = 16 if image.mode.startswith("I") or deep_png(image) or deep_tiff(image) else 8
-            return Header(format_name(image), *image.size, alpha, bits)
+            if page and needs_tifffile(page):
+                alpha = page.samples in (2, 4)
+            elif alpha and image.format in UNSURE_ALPHA and not run_length_bmp(image, b""):
+                image.load()
+                alpha = image.mode == "RGBA" and image.getextrema()[3][1] > 0
+            deep = (
+                image.mode.startswith("I") or deep_png(image) or bool(page and page.bits == 16 and needs_tifffile(page))
+            )
+            return Header(format_name(image), *size, alpha, 16 if deep else 8)
 
 
 def output_format(header, width, height, asked=None):
@@ -151,6 +238,8 @@ def output_format(header, width, height, asked=None):
     source = FORMATS.get(header.format)
     if source is None:
         return "PNG", f"{header.format} cannot be written: PNG instead."
+    if header.format == "AVIF" and not features.check("avif"):
+        return "PNG", "AVIF cannot be written by this Pillow: PNG instead."
     if header.alpha and not source.alpha:
         return "PNG", f"{header.format} cannot hold transparency: PNG instead."
     if header.bits > 8 and not source.sixteen_bit:
@@ -177,27 +266,21 @@ def writable_format(name):
 # Reading
 
 
-@contextmanager
-def decoding_errors(path):
-    """Decoders' many kinds of error as one ValueError in one line."""
-    try:
-        yield
-    except (ReadError, PermissionError):
-        raise
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: not an image that can be read.") from None
-    except MemoryError:
-        raise ValueError(f"{path}: too large for this machine's memory.") from None
-    except Exception as error:  # plugins raise OSError, SyntaxError, struct.error, IndexError, zlib.error, ...
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ValueError(f"{path}: the image is truncated or damaged ({reason}).") from error
-
-
 OPENING = threading.Lock()
 
 
 def open_image(file, path, max_pixels):
     """Pillow's lazily decoded image; raises where its header promises more than `max_pixels`."""
+    found = type_of(file.read(HEAD_BYTES))
+    file.seek(0)
+    if found == "camera raw":
+        raise raw_file(path)
+    if found == "HEIF":
+        import_pillow_heif(path).register_heif_opener()
+    if found == "AVIF" and not features.check("avif"):
+        raise unsupported(path, "AVIF", expected="Pillow 11.3 or newer, which reads it: pip install -U pillow")
+    if found == "JPEG":
+        check_jpeg(file, path)
     with OPENING:  # Pillow's own limit is a module's global, and too low for a 200 megapixel camera
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -205,10 +288,62 @@ def open_image(file, path, max_pixels):
                 image = Image.open(file)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    width, height = image.size
+    check_pixels(*image.size, path, max_pixels)
+    return image
+
+
+def check_pixels(width, height, path, max_pixels):
     if width * height > max_pixels:
         raise ReadError(f"{path}: {width}x{height} pixels. Expected at most {max_pixels:,} pixels in all.")
-    return image
+
+
+def check_jpeg(file, path):
+    """Raises `Unsupported` for the JPEGs that Pillow takes for broken: of 12 bits, lossless, hierarchical."""
+    file.seek(2)
+    while (head := file.read(4))[:1] == b"\xff" and len(head) == 4:
+        marker, length = head[1], int.from_bytes(head[2:], "big")
+        if marker == 0xFF:  # filling
+            file.seek(-3, 1)
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = file.read(1)[0]
+            if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+                raise unsupported(path, "JPEG", "lossless compression")
+            if bits != 8:
+                raise unsupported(path, "JPEG", f"{bits} bits a sample", "8 bits a sample")
+        if marker == 0xDA or length < 2:
+            break
+        file.seek(length - 2, 1)
+    file.seek(0)
+
+
+def read_past_pillow(data, path, max_pixels, error):
+    """The picture of a file that Pillow does not open, by tifffile or FFmpeg; raises `error` where neither reads it."""
+    found = type_of(data[:HEAD_BYTES])
+    if found == "TIFF":
+        page = picture_page(io.BytesIO(data), path)
+        if page is None:
+            raise error
+        check_samples(page, path)
+        check_pixels(page.width, page.height, path, max_pixels)
+        if page.bits not in (8, 16) or page.photometric > 2:
+            raise unsupported(path, "TIFF", f"{page.samples} samples of {page.bits} bits")
+        pixels = decode_by_tifffile(data, page, path)
+        return Picture(np.ascontiguousarray(pixels), "TIFF", size=pixels.shape[1::-1])
+    if found not in MORE_IN_FFMPEG:
+        raise error
+    try:
+        pixels = decode_by_ffmpeg(data, path, f"this kind of {found}")
+    except Unsupported:
+        raise
+    except ReadError as second:
+        if "needs PyAV" in str(second):
+            raise
+        raise error from None
+    check_pixels(*pixels.shape[1::-1], path, max_pixels)
+    if found == "BMP" and pixels.shape[-1] == 4 and not pixels[..., 3].any():
+        pixels = pixels[..., :3]
+    return Picture(np.ascontiguousarray(pixels), "BMP" if found == "BMP" else found, size=pixels.shape[1::-1])
 
 
 def format_name(image):
@@ -217,9 +352,11 @@ def format_name(image):
 
 def frame_notes(image, path):
     frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format not in ("PNG", "WEBP", "TIFF", "GIF", "AVIF"):
+    if frames == 1 or image.format == "PSD":  # whose frames are the layers of one picture
         return []
-    what = "pages" if image.format == "TIFF" else "frames"
+    if image.format == "MPO":
+        return [f"{path}: holds {frames} pictures (depth, gain map, other views); only the first is taken."]
+    what = "pages" if image.format == "TIFF" else "pictures" if image.format == "HEIF" else "frames"
     return [f"{path}: holds {frames} {what}; only the first is taken."]
 
 
