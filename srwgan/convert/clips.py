@@ -39,7 +39,7 @@ def upscale_clip(upscaler, source, target, *, kind, options, progress):
     Returns:
         Lines to show to the user.
     """
-    read = {"gif": read_gif, "animation": read_animation, "video": read_video}[kind]
+    read = READERS[kind]
     suffix = target.suffix.lower()
     write = write_gif if suffix == ".gif" else write_animation if suffix in WRITERS else write_video
     with read(source, options) as clip:
@@ -135,6 +135,9 @@ def read_video(path, options):
         clip = Clip(frames, reader.size, reader.frame_count, video=reader)
         yield clip
         clip.notes.extend(reader.messages)
+
+
+READERS = {"gif": read_gif, "animation": read_animation, "video": read_video}  # by the kind of the source
 
 
 # Writing

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srwgan.convert.jobs import kind_of
+from srwgan.media.animation import AnimationReader
 from srwgan.media.gif import GifReader
 from srwgan.media.still.images import read_header
 from srwgan.media.video.pyav import import_av
@@ -46,7 +47,8 @@ class Limits:
         if size > self.bytes:
             raise ValueError(f"{path}: {size / 2**20:.1f} MB. Expected at most {self.bytes / 2**20:.3g} MB.")
         kind = kind_of(path)
-        return kind, {"image": self.check_image, "gif": self.check_gif, "video": self.check_video}[kind](path)
+        checks = {"image": self.check_image, "gif": self.check_gif, "video": self.check_video}
+        return kind, {**checks, "animation": self.check_animation}[kind](path)
 
     def check_image(self, path):
         header = read_header(path, self.pixels)
@@ -57,6 +59,11 @@ class Limits:
     def check_gif(self, path):
         with GifReader(path) as reader:
             self.check_clip(path, reader.size, reader.frame_count, reader.duration_ms / 1000)
+            return reader.size
+
+    def check_animation(self, path):
+        with AnimationReader(path, self.pixels) as reader:
+            self.check_clip(path, reader.size, reader.frame_count, None)
             return reader.size
 
     def check_video(self, path):

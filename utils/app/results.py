@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.convert.clips import as_browsers_play, opaque, read_gif, read_video
+from srwgan.convert.clips import READERS, as_browsers_play, opaque
 from srwgan.convert.files import upscale_file
-from srwgan.convert.jobs import Job, plan_target
+from srwgan.convert.jobs import Job, kind_of, plan_target
 from srwgan.convert.options import Options
 from srwgan.measuring.metrics import psnr, ssim
 from srwgan.media.still.images import fit_pixels, read_image, write_image
@@ -195,18 +195,18 @@ def error_map(picture, original):
 
 def show_clip(job, result, source, kind):
     """A video of before and after side by side, which cannot drift apart as two players would."""
-    read = read_gif if kind == "gif" else read_video
+    read, read_result = READERS[kind], READERS[kind_of(result.path)]
     result.preview = "clip"
     result.after = result.path.parent / "views" / f"{result.path.stem}_view.mp4"
     result.after.parent.mkdir(exist_ok=True)
-    with read(source, Options()) as before, read(result.path, Options()) as after:
+    with read(source, Options()) as before, read_result(result.path, Options()) as after:
         result.size, result.result_size = before.size, after.size
         factor = min(1, PANEL[0] / after.size[0], PANEL[1] / after.size[1])
         panel = tuple(max(2, round(side * factor)) for side in after.size)
         job.start("Preparing the view: frame")
         with (
             VideoWriter(result.after, (2 * panel[0] + GAP, panel[1])) as writer,
-            closing(as_browsers_play(before, 0) if kind == "gif" else before.frames()) as frames_before,
+            closing(before.frames() if kind == "video" else as_browsers_play(before, 0)) as frames_before,
             closing(after.frames()) as frames_after,
         ):
             for done, (one, other) in enumerate(zip(frames_before, frames_after, strict=False), 1):
