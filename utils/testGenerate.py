@@ -2,20 +2,24 @@
 
     gen_model = load_gen("SRWGAN_Gen")
     super_res = generate_one_img(gen_model, load_img("Images/sample.png"))
+    super_res = generate_one_img(gen_model, imageio.v3.imread("Images/sample.png"))
     generate_gif(gen_model, "Images/sample.gif", resize=None)
 
-`gen_model` is what `load_gen` gives, or a `srwgan.networks.generator.Generator` that you train. Images of any size go
-through `srwgan.upscaling.upscaler.Upscaler`; files with all that is in them (transparency, 16 bits, profiles, ...)
-through `srwgan.convert.files`.
+`gen_model` is what `load_gen` gives, or a `srwgan.networks.generator.Generator` that you train. Images are float32 in
+[0, 1] or [-1, 1], as each function says; where images go in, uint8 and uint16 levels, as imageio reads them, do too.
+Images of any size go through `srwgan.upscaling.upscaler.Upscaler`. Files with all that is in them (transparency, 16
+bits, profiles, ...) go through `srwgan.convert.files`.
 """
 
 import hashlib
 import warnings
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 
+from srwgan.commandline import one_line
 from srwgan.convert.files import upscale_file
 from srwgan.convert.jobs import Job, kind_of, plan_target
 from srwgan.convert.options import Options
@@ -24,7 +28,7 @@ from srwgan.media.still.images import flattened, read_image
 from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
 from srwgan.networks.mixing import load_at_fidelity
 from srwgan.networks.model_folder import named_model
-from srwgan.pixels import resize
+from srwgan.pixels import BICUBIC, range_to_unit, resize, to_unit, unit_to_pixels, unit_to_range
 from srwgan.upscaling.fast_generator import check_strength
 from srwgan.upscaling.upscaler import Upscaler
 
@@ -34,18 +38,21 @@ __all__ = [
 ]  # fmt: skip
 
 BASE_PATH = "./generated_samples"
+LEVELS = (np.uint8, np.uint16)
 MODEL = "SRWGAN_Gen"
 
 
-def load_gen(path=MODEL, fidelity=0.0, strength=None):
+def load_gen(path=MODEL, fidelity: float = 0.0, strength: float | None = None):
     """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
 
     Args:
-        path: "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures, where that is there.
+        path: a folder. "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures.
         fidelity: from 0, sharp (`path` itself), to 1, faithful (`path`/faithful); between them their weights are mixed.
         strength: of the degradation of the pictures to come, 0 to 1, for a generator trained with --condition noise.
 
-    Raises FileNotFoundError and ValueError.
+    Raises:
+        FileNotFoundError: there is no such folder, or no faithful end where one is needed.
+        ValueError: a folder without a generator, or a fidelity or strength that it cannot take.
     """
     gen_model = load_at_fidelity(named_model(path, MODEL), fidelity)
     if strength is not None:
@@ -54,23 +61,25 @@ def load_gen(path=MODEL, fidelity=0.0, strength=None):
     return gen_model
 
 
-def load_img(imname, base_path="", resize=None, centralize=False):
+def load_img(imname, base_path="", resize=None, centralize: bool = False) -> np.ndarray:
     """An image as float32 RGB (H, W, 3) in [0, 1], or in [-1, 1] with `centralize`; transparent parts on white.
 
     Args:
         imname: its path, as it is or under `base_path`.
-        resize: (width, height): the centred square resized to that; None keeps the picture whole.
+        resize: (width, height) that the centered square is resized to; None keeps the picture whole.
 
-    Raises FileNotFoundError and ValueError, as `srwgan.media.still.images.read_image`.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, or damaged.
     """
     pixels = opaque_rgb(read_image(find_source(imname, base_path)).pixels)
     if resize is not None:
         pixels = resized_square(pixels, resize)
-    return centralized(pixels / np.float32(np.iinfo(pixels.dtype).max), centralize)
+    return unit_to_range(to_unit(pixels)) if centralize else to_unit(pixels)
 
 
 def crop2square(img):
-    """The centred square of an array (H, W, C) or a PIL image, as the same type."""
+    """The centered square of an array (H, W, C) or a PIL image, as the same type."""
     height, width = (img.height, img.width) if isinstance(img, Image.Image) else img.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -79,40 +88,92 @@ def crop2square(img):
     return img[top : top + side, left : left + side]
 
 
-def generate_one_img(gen_model, img):
-    """(H, W, 3) in [0, 1] -> float32 (scale H, scale W, 3) in [0, 1]; (1, H, W, 3) -> (1, scale H, scale W, 3)."""
-    img = np.asarray(img, np.float32)
+def generate_one_img(gen_model, img) -> np.ndarray:
+    """Upscale one image.
+
+    Args:
+        img: (H, W, 3) in [0, 1], or a batch of one; also levels, uint8 or uint16, with 1 to 4 channels or none.
+
+    Returns:
+        float32 (scale H, scale W, 3) in [0, 1]; of a batch, a batch.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    img = np.asarray(img)
+    img = to_unit(opaque_rgb(img)) if img.dtype in LEVELS else np.asarray(img, np.float32)
     batch = img if img.ndim == 4 else img[None]
-    result = (generate_batches(gen_model, batch * 2 - 1, 1) + 1) / 2
+    result = range_to_unit(generate_batches(gen_model, unit_to_range(batch), 1))
     return result if img.ndim == 4 else result[0]
 
 
-def generate_batches(gen_model, imgs, batch_size=8):
-    """(N, H, W, 3) in [-1, 1] -> float32 (N, scale H, scale W, 3) in [-1, 1], `batch_size` at a time."""
+def generate_batches(gen_model, imgs, batch_size: int = 8) -> np.ndarray:
+    """Upscale images of one size, `batch_size` at a time.
+
+    Args:
+        imgs: (N, H, W, 3) in [-1, 1]; also levels, uint8 or uint16, with 1 to 4 channels.
+
+    Returns:
+        float32 (N, scale H, scale W, 3) in [-1, 1].
+
+    Raises:
+        ValueError: other shapes, or a batch_size below 1.
+    """
+    imgs = np.asarray(imgs)
+    if imgs.dtype in LEVELS and imgs.ndim == 4:
+        imgs = unit_to_range(to_unit(opaque_rgb(imgs)))
     imgs = np.asarray(imgs, np.float32)
     if imgs.ndim != 4 or imgs.shape[-1] != 3 or 0 in imgs.shape:
         raise ValueError(f"Received: images of shape {imgs.shape}. Expected (N, H, W, 3).")
     return upscaler_for(gen_model, batch_size).tensor(imgs)
 
 
-def load_gif(src_filename, base_path="", resize=None, centralize=True):
-    """A GIF's frames as played, float32 RGB (N, H, W, 3) in [-1, 1] (in [0, 1] without `centralize`), on white.
+def load_gif(src_filename, base_path="", resize=None, centralize: bool = True) -> np.ndarray:
+    """An animation's frames as played, float32 RGB (N, H, W, 3) in [-1, 1] (in [0, 1] without `centralize`), on white.
 
-    `gif_info` has its durations and loop count. `resize` as in `load_img`. All frames are held in memory.
-    """
-    with GifReader(find_source(src_filename, base_path)) as reader:
-        frames = [opaque_rgb(frame if resize is None else resized_square(frame, resize)) for frame, _ in reader]
-    return centralized(np.stack(frames) / np.float32(255), centralize)
-
-
-def save_gif(frames, filename, duration=100, loop=0, centralized=True):
-    """Write frames (N, H, W, 3) in [-1, 1] (in [0, 1] without `centralized`), or uint8, as a GIF.
-
-    gifsicle makes it smaller; where none runs, a warning says so.
+    All frames are held in memory. `gif_info` has a GIF's durations and loop count.
 
     Args:
+        src_filename: the path of a GIF, or of an animated PNG or WebP or a TIFF of several pages, which imageio reads.
+        base_path, resize: as in `load_img`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an animation or an image, or damaged.
+    """
+    frames = read_frames(find_source(src_filename, base_path))
+    if resize is not None:
+        frames = (resized_square(frame, resize) for frame in frames)
+    frames = to_unit(np.stack([opaque_rgb(frame) for frame in frames]))
+    return unit_to_range(frames) if centralize else frames
+
+
+def read_frames(path):
+    """Yield the frames of an animation, uint8 (H, W, 4).
+
+    GIFs are composed as browsers do (see `GifReader`), other formats by imageio.
+    """
+    if kind_of(path) == "gif":
+        with GifReader(path) as reader:
+            yield from (frame for frame, _ in reader)
+        return
+    try:
+        yield from iio.imiter(path, plugin="pillow", mode="RGBA")
+    except OSError as error:
+        raise ValueError(f"Received: {path}, which cannot be read ({one_line(error)}). Expected frames.") from error
+
+
+def save_gif(frames, filename, duration=100, loop: int | None = 0, centralized: bool = True):
+    """Write frames as a GIF, which gifsicle makes smaller; where none runs, a warning says so.
+
+    Args:
+        frames: (N, H, W, 3) in [-1, 1], in [0, 1] without `centralized`; or uint8, (N, H, W, 3 or 4).
         duration: ms of each frame: one number, or a sequence of N.
         loop: how often it plays, 0 for ever, None once.
+
+    Raises:
+        ValueError: other shapes, or durations that are not one or N.
+        OSError: the file cannot be written.
     """
     frames = np.asarray(frames)
     durations = [duration] * len(frames) if np.isscalar(duration) else list(duration)
@@ -121,26 +182,30 @@ def save_gif(frames, filename, duration=100, loop=0, centralized=True):
         raise ValueError(f"Received: {received}. Expected (N, H, W, 3) and one or N.")
     with GifWriter(filename, frames.shape[2:0:-1], loop) as writer:
         for frame, milliseconds in zip(frames, durations, strict=True):
-            writer.write(frame if frame.dtype == np.uint8 else to_uint8(frame, centralized), milliseconds)
+            if frame.dtype != np.uint8:
+                frame = unit_to_pixels(range_to_unit(frame) if centralized else frame)
+            writer.write(frame, milliseconds)
     optimize_gif(filename)
 
 
 def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_path=BASE_PATH):
-    """Upscale a GIF; durations, loop count and transparency are its own.
+    """Upscale a GIF; durations, loop count and transparency stay its own.
 
-    Beside the source, NAME_resized.gif is what went into the generator and NAME_SR.gif what came out, both made smaller
-    by gifsicle (where none runs, a warning says so).
+    Beside the source, NAME_resized.gif is what went into the generator and NAME_SR.gif what came out. Both are made
+    smaller by gifsicle; where none runs, a warning says so.
 
     Args:
         src_filename: its path, as it is or under `base_path`.
-        resize: (width, height): the centred square resized to that goes into the generator; None: the GIF as it is, and
-            no NAME_resized.gif.
+        resize: (width, height) that the centered square is resized to before the generator; with None the GIF goes in
+            as it is, and there is no NAME_resized.gif.
         batch_size: frames at once.
 
     Returns:
         The path of NAME_SR.gif.
 
-    Raises FileNotFoundError and ValueError.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a GIF, or damaged.
     """
     source = find_source(src_filename, base_path)
     if kind_of(source) != "gif":
@@ -163,7 +228,10 @@ def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path
     Returns:
         The path of the result.
 
-    Raises FileNotFoundError, ValueError, and ImportError without PyAV.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a video, or damaged; or options that do not fit.
+        ImportError: PyAV is not installed.
     """
     source = find_source(src_filename, base_path)
     if kind_of(source) != "video":
@@ -185,23 +253,15 @@ def find_source(name, base_path):
 
 
 def opaque_rgb(pixels):
-    """Pixels of 1 to 4 channels as RGB (H, W, 3), transparent ones on white."""
+    """Levels with 1 to 4 channels, or a gray picture without that axis, as RGB; transparent parts on white."""
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     pixels = flattened(pixels) if pixels.shape[-1] in (2, 4) else pixels
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return np.broadcast_to(pixels, (*pixels.shape[:-1], 3)) if pixels.shape[-1] == 1 else pixels
 
 
 def resized_square(pixels, size):
-    """The centred square at (width, height), by the antialiased bicubic filter that the generator was trained on."""
-    return resize(crop2square(pixels), size, Image.Resampling.BICUBIC)
-
-
-def centralized(img, centralize):
-    return img * 2 - 1 if centralize else img
-
-
-def to_uint8(img, centralized):
-    img = (img + 1) / 2 if centralized else img
-    return (np.clip(img, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """The centered square at (width, height), by the antialiased bicubic filter that the generator was trained on."""
+    return resize(crop2square(pixels), size, BICUBIC)
 
 
 def resize_gif(source, target, size):
@@ -222,11 +282,11 @@ def upscale_with_warnings(upscaler, source, target, options):
         warnings.warn(line, stacklevel=3)
 
 
-UPSCALERS = {}  # the one last used: compiling takes seconds
+UPSCALERS = {}  # holds the one last used, since compiling takes seconds
 
 
 def upscaler_for(gen_model, batch_size):
-    """An Upscaler for a generator with the weights that it has now."""
+    """An Upscaler of a generator with the weights that it has now."""
     if batch_size < 1:
         raise ValueError(f"Received: batch_size={batch_size}. Expected 1 or more.")
     weights = gen_model.get_weights() if hasattr(gen_model, "get_weights") else []

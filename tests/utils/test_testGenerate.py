@@ -1,5 +1,6 @@
 """The functions that notebooks call: their ranges, shapes and files."""
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -138,6 +139,53 @@ def test_gif_arrays(tmp_path):
     np.testing.assert_allclose(load_gif(tmp_path / "y.gif"), frames, atol=1e-6)
     with pytest.raises(ValueError, match="4 durations"):
         save_gif(frames, tmp_path / "z.gif", [10] * 4)
+
+
+@pytest.mark.parametrize("extension", ["png", "webp", "tif"])
+def test_other_animations_are_read_by_imageio(tmp_path, extension):
+    pixels = np.stack([smooth(14, 20), smooth(14, 20)[::-1], smooth(14, 20)[:, ::-1]])
+    options = {"lossless": True} if extension == "webp" else {}
+    first, *others = map(Image.fromarray, pixels)
+    first.save(tmp_path / f"x.{extension}", save_all=True, append_images=others, **options)
+    frames = load_gif(tmp_path / f"x.{extension}")
+    np.testing.assert_allclose(frames, pixels / 127.5 - 1, atol=1e-6)
+    assert load_gif(f"x.{extension}", tmp_path, resize=(6, 4), centralize=False).shape == (3, 4, 6, 3)
+
+
+def test_what_is_no_animation_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="notes.txt, which cannot be read"):
+        load_gif(tmp_path / "notes.txt")
+
+
+def test_what_imageio_reads_of_a_gif_is_saved_as_it_was(tmp_path):
+    write_gif(tmp_path / "x.gif")
+    frames = iio.imread(tmp_path / "x.gif", index=None)
+    save_gif(frames, tmp_path / "y.gif", 40)
+    np.testing.assert_array_equal(iio.imread(tmp_path / "y.gif", index=None), frames)
+
+
+def test_levels_as_imageio_reads_them_are_taken_as_images(tmp_path, gen_model):
+    rgb = smooth(12, 16)
+    expected = generate_one_img(gen_model, rgb / np.float32(255))
+    pictures = {
+        "rgb": rgb,
+        "rgba": np.dstack([rgb, np.full((12, 16), 255, np.uint8)]),
+        "clear": np.zeros((12, 16, 4), np.uint8),
+        "gray": rgb[..., 0],
+    }
+    for name, pixels in pictures.items():
+        iio.imwrite(tmp_path / f"{name}.png", pixels)
+    read = {name: generate_one_img(gen_model, iio.imread(tmp_path / f"{name}.png")) for name in pictures}
+    np.testing.assert_allclose(read["rgb"], expected, atol=1e-6)
+    np.testing.assert_allclose(read["rgba"], expected, atol=1e-6)
+    assert read["clear"].min() > 0.98  # on white
+    gray = np.repeat(rgb[..., :1], 3, -1)
+    np.testing.assert_allclose(read["gray"], generate_one_img(gen_model, gray / np.float32(255)), atol=1e-6)
+    deep = generate_one_img(gen_model, rgb.astype(np.uint16) * 257)
+    np.testing.assert_allclose(deep, expected, atol=1e-6)
+    batch = generate_batches(gen_model, np.stack([rgb, rgb]))
+    np.testing.assert_allclose(batch, np.stack([expected, expected]) * 2 - 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("transparent", [False, True])
