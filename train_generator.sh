@@ -8,7 +8,7 @@
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
 #   CHANNEL_WEIGHTS  .npz of a weight for each channel of VGG16's five layers, LPIPS's (see --content-channels)
 #
-# The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the
+# The flags of each phase are in recipes/. The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the
 # weights so far, and the mean of where a round starts and ends is what a phase has reached.
 #
 # Set in the environment:
@@ -22,7 +22,7 @@
 #   DRY_RUN=1            only prints the commands
 #
 # An epoch has 4 crops of each photograph in the first phase and one in the others; the epochs above are for about a
-# thousand photographs. What SRWGAN_Gen/ itself was trained with, round by round, is in its README.md.
+# thousand photographs. recipes/ and the README.md of SRWGAN_Gen/ say what it was itself trained with, round by round.
 #
 # Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over what is finished and resumes an
 # interrupted round. The last 20 photographs of each folder are held out, a tenth of 40 and fewer.
@@ -103,32 +103,27 @@ phase() {
   done
 }
 
-warmup=(
-  --datapath "$photos" --trainnum "$(training_number "$photos")" --validnum 20
-  --cropsz 192 --batchsz 16 --crops-per-photo 4 --sampling area
-  --epochs "${WARMUP_EPOCHS:-40}" --warmup-epochs "${WARMUP_EPOCHS:-40}" --reconstruction l1
-  --goptimizer muon --glr 1.2e-3 --beta1 0.9 --beta2 0.99 --lr-schedule cosine --lr-warmup 100
-)
+recipes=$here/recipes
+warmup=("@$recipes/faithful.txt" --datapath "$photos" --trainnum "$(training_number "$photos")")
 sharp=(
-  --datapath "$sharp_photos" --trainnum "$(training_number "$sharp_photos")" --validnum 20
-  --halve-below "${HALVE_BELOW:-1}" --cropsz 128 --batchsz 8 --sampling area
-  --weighting gradient --advweight 0.05 --cweight 1 --rweight 0.05 --latweight 0.3 --reconstruction l1
-  --content-norm unit --content-channels "$channels" --interpolation uniform
-  --pretrained vgg16 --pretrained-weights "$vgg16" --hyperpixel-layers '2,5,9,13,17'
-  --goptimizer muon --glr 4e-4 --doptimizer muon --dlr 5e-4 --beta1 0 --beta2 0.9 --lr-schedule cosine
+  "@$recipes/sharp.txt" --datapath "$sharp_photos" --trainnum "$(training_number "$sharp_photos")"
+  --pretrained-weights "$vgg16" --content-channels "$channels"
 )
+robust=("@$recipes/robust.txt")
+[ -z "${WARMUP_EPOCHS:-}" ] || warmup+=(--epochs "$WARMUP_EPOCHS" --warmup-epochs "$WARMUP_EPOCHS")
+[ -z "${HALVE_BELOW:-}" ] || sharp+=(--halve-below "$HALVE_BELOW")
+[ -z "${ROBUST_EPOCHS:-}" ] || robust+=(--epochs "$ROBUST_EPOCHS")
+adversarial=("${sharp[@]}")
+[ -z "${ADVERSARIAL_EPOCHS:-}" ] || adversarial+=(--epochs "$ADVERSARIAL_EPOCHS")
 
-# At the end larger crops, their edges as those of pictures are when they are upscaled, and what PSNR-Y measures.
-last_round=(--cropsz 288 --batchsz 7 --crops-per-photo 2 --repeat-edges 4 --reconstruction psnr --luma 0.8)
+last_round=("@$recipes/faithful_last.txt")
 phase warmup "${WARMUP_ROUNDS:-3}" "${warmup[@]}"
 faithful=$reached
-last_round=(--grain 5)
-[[ ${HALVE_BELOW:-1} =~ ^[0.]+$ ]] || last_round+=(--both-sizes)
-phase sharp "${ADVERSARIAL_ROUNDS:-3}" --init "$work/${faithful}_Gen" "${sharp[@]}" \
-  --epochs "${ADVERSARIAL_EPOCHS:-40}" --critic-warmup 150
+last_round=("@$recipes/sharp_last.txt")
+[[ ${HALVE_BELOW:-1} =~ ^[0.]+$ ]] && last_round=(--grain 5) # without halves there are no photographs at both sizes
+phase sharp "${ADVERSARIAL_ROUNDS:-3}" --init "$work/${faithful}_Gen" "${adversarial[@]}"
 sharp_end=$reached
-phase robust 1 --init "$work/${sharp_end}_Gen" "${sharp[@]}" --epochs "${ROBUST_EPOCHS:-10}" --critic-warmup 50 \
-  --degradation mixed
+phase robust 1 --init "$work/${sharp_end}_Gen" "${sharp[@]}" "${robust[@]}"
 
 # Beside the sharp end: the faithful one, for --fidelity, and the robust generator, for --model robust and GIFs.
 beside() {

@@ -7,6 +7,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 from argparse import Namespace
 
 from srwgan.commandline import OneLineParser, real, whole
@@ -31,9 +32,11 @@ COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of train_SRWGAN.py; a wrong flag ends the process with one line and status 2."""
-    parser = OneLineParser(
+    parser = RecipeParser(
         description="Train a super-resolution Wasserstein GAN with gradient penalty.",
+        epilog="@FILE stands for the flags in a file, such as @recipes/sharp.txt; later flags go before its own.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        fromfile_prefix_chars="@",
         prog="train_SRWGAN.py",
     )
     groups = {
@@ -47,6 +50,16 @@ def build_parser() -> argparse.ArgumentParser:
     for title, add_flags in groups.items():
         add_flags(parser.add_argument_group(title).add_argument)
     return parser
+
+
+class RecipeParser(OneLineParser):
+    """A parser whose @FILE is written as on a command line: several flags on a line, quotes, and `#` for comments."""
+
+    def convert_arg_line_to_args(self, line):
+        try:
+            return shlex.split(line, comments=True)
+        except ValueError as error:  # a quote that is not closed
+            self.error(f"Received: {line.strip()} in a file of flags ({error}). Expected flags as on a command line.")
 
 
 def add_data(add):

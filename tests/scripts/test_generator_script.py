@@ -50,6 +50,7 @@ def script(tmp_path):
     (tmp_path / "bin" / "python3").chmod(0o755)
     (tmp_path / "code").mkdir()
     shutil.copy(SCRIPT, tmp_path / "code")
+    shutil.copytree(os.path.join(ROOT, "recipes"), tmp_path / "code" / "recipes")
 
     def run(*arguments, **environment):
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
@@ -65,6 +66,17 @@ def script(tmp_path):
 
 
 FILES = "photos of mine", "vgg16.h5", "lpips.npz"
+
+
+def trainings(made, tmp_path):
+    """The flags of the trainings among the calls, as train_SRWGAN.py understands and accepts them."""
+    phases = []
+    for call in made:
+        if "--run-dir" in call:
+            call = [argument.replace("@code", f"@{tmp_path}/code") for argument in call]
+            phases.append(build_parser().parse_args(call))
+            check(phases[-1])
+    return phases
 
 
 def calls(tmp_path):
@@ -89,14 +101,14 @@ def test_a_dry_run_prints_the_commands_and_leaves_nothing(script, tmp_path):
     assert result.returncode == 0 and not result.stderr
     warmup, adversarial, robust, end = result.stdout.splitlines()
     assert "--run-dir runs/generator/warmup " in warmup and "--init runs/generator/warmup_Gen" in adversarial
-    assert "--init runs/generator/sharp_Gen" in robust and "--degradation mixed" in robust
+    assert "--init runs/generator/sharp_Gen" in robust and "@code/recipes/robust.txt" in robust
     assert all(command.endswith("--seed 7 ") for command in (warmup, adversarial, robust))
     assert "photos\\ of\\ mine" in warmup and "runs/generator/SRWGAN_Gen" in end
     assert len(script(*FILES, DRY_RUN="1").stdout.splitlines()) == 3 + 3 + 1 + 2 * 2 * 2 + 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
+def test_train_srwgan_takes_the_commands(script, tmp_path):
     result = script(
         *FILES,
         "--precision",
@@ -109,10 +121,8 @@ def test_train_srwgan_takes_the_commands(script, tmp_path, monkeypatch):
         **ONE_ROUND,
     )
     assert result.returncode == 0, result.stderr
-    monkeypatch.chdir(tmp_path)
-    phases = warmup, adversarial, robust = [build_parser().parse_args(call) for call in calls(tmp_path)]
+    phases = warmup, adversarial, robust = trainings(calls(tmp_path), tmp_path)
     for phase in phases:
-        check(phase)
         assert phase.precision == "float32" and phase.savemodel
     assert [(phase.epochs, phase.warmup_epochs) for phase in phases] == [(3, 3), (4, 0), (2, 0)]
     assert (warmup.datapath, warmup.trainnum, warmup.halve_below) == ("photos of mine", 30, 0)
@@ -127,9 +137,10 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
     made = calls(tmp_path)
     starts = [call[len(call) - 1 - call[::-1].index("--init") + 1] for call in made if "--init" in call]
     assert starts == [f"work/{name}_Gen" for name in ("warmup", "sharp", "sharp_mean2", "sharp_mean3")]
-    phases = [call for call in made if "--run-dir" in call]
-    for flag in ("--both-sizes", "--grain"):
-        assert [flag in call for call in phases] == [False, False, False, True, False]
+    phases = trainings(made, tmp_path)
+    assert [phase.both_sizes for phase in phases] == [False, False, False, True, False]
+    assert [phase.grain for phase in phases] == [0, 0, 0, 5, 0]
+    assert [phase.epochs for phase in phases] == [40, 40, 40, 40, 10]
     means = [call[1:] for call in made if call[0] == "utils.mean_generator"]
     assert means == [
         [f"work/{name}_Gen" for name in names]
@@ -141,9 +152,7 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
 
 def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
     assert script(*FILES, WARMUP_ROUNDS="3", ADVERSARIAL_ROUNDS="1").returncode == 0
-    rounds = [build_parser().parse_args(call) for call in calls(tmp_path) if "--run-dir" in call][:3]
-    for phase in rounds:
-        check(phase)
+    rounds = trainings(calls(tmp_path), tmp_path)[:3]
     assert [(phase.reconstruction, phase.luma, phase.cropsz, phase.repeat_edges) for phase in rounds] == [
         ("l1", 0, 192, 0),
         ("l1", 0, 192, 0),
@@ -154,7 +163,7 @@ def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
 @pytest.mark.parametrize("none", ["0", "0.0"])
 def test_photographs_that_are_not_halved_are_there_at_one_size(script, tmp_path, none):
     result = script(*FILES, DRY_RUN="1", HALVE_BELOW=none)
-    assert result.returncode == 0 and "--both-sizes" not in result.stdout and "--grain" in result.stdout
+    assert result.returncode == 0 and "sharp_last" not in result.stdout and "--grain 5" in result.stdout
 
 
 def test_both_ends_and_the_robust_generator_are_there_at_the_end(script, tmp_path):
