@@ -29,7 +29,7 @@ from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
 from srwgan.networks.mixing import load_at_fidelity
 from srwgan.networks.model_folder import named_model
 from srwgan.pixels import BICUBIC, range_to_unit, resize, to_unit, unit_to_pixels, unit_to_range
-from srwgan.upscaling.fast_generator import check_strength
+from srwgan.upscaling.network import check_strength
 from srwgan.upscaling.upscaler import Upscaler
 
 __all__ = [

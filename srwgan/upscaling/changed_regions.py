@@ -1,13 +1,26 @@
-"""Frames of a GIF or video: only what changed since the last frame, grown by the receptive field, is run again.
+"""Frames of an animation: what changed since the frame before, and the part of the result that depends on it.
 
-The feature maps between the network's parts are kept too. What changed grows by one part's halo in each of them, so
-that a patch needs little more than its own result: on small frames the halo of a whole network is most of the cost.
+The changed pixels are covered by rectangles, each of which is run as one patch. A patch costs more than its pixels, so
+that far-off changes (x) become several rectangles, and near ones become one:
+
+        . . . . . . . . . . . .
+        . +-------+ . . . . . .
+        . | x   x | . . . . . .
+        . |   x   | . . . . . .
+        . +-------+ . . +---+ .
+        . . . . . . . . | x | .
+        . . . . . . . . +---+ .
+
+Feature maps between the network's parts are kept where memory allows. Then the change grows by one part's halo in each
+of them (see `PixelGraph.update`). Without maps, a patch is run through the whole network, as tiles with their halo.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from srwgan.networks.edges import with_margin
+from srwgan.upscaling.pixel_graph import PixelGraph
 
 PATCH_OVERHEAD = 500  # what starting a patch costs, in low-resolution pixels
 SIZE_STEP = 4  # patches come in multiples of this size, so that convolutions are set up for few shapes
@@ -17,35 +30,41 @@ class Canvas:
     """The latest frame of one plane of an animation and its upscaled picture.
 
     Args:
-        compiled: a CompiledNetwork.
-        run_region: (padded, high_res, (top, bottom, left, right)) -> None, fills that region of high_res through tiles.
-        keep_maps: whether a whole frame and its feature maps fit in memory.
+        graph: of the plane's kind of pixels.
+        run_region: (padded, high_res, (top, bottom, left, right)) -> None, fills that region of high_res in tiles.
+        keep_maps: whether a whole frame and its feature maps fit in memory. Needs a `PictureNetwork`.
 
     Attributes:
         high_res: (1, scale H, scale W, C), valid after the first `update`, changed in place by the next.
     """
 
-    def __init__(self, compiled, run_region, keep_maps):
-        self.compiled, self.run_region, self.keep_maps = compiled, run_region, keep_maps
-        self.network = compiled.network
+    def __init__(self, graph: PixelGraph, run_region: Callable, *, keep_maps: bool):
+        self.graph, self.run_region, self.keep_maps = graph, run_region, keep_maps
+        self.network = graph.network
         self.halos = self.network.halos if keep_maps else [self.network.halo]
-        self.padded = self.high_res = self.maps = None
-        self.all_changed = False
+        self.padded = self.high_res = None
+        self.maps = None  # as `pictures_with_maps` gives them, and once a patch was run as `update` takes them
+        self.all_changed = False  # from the frame before last to the last one
 
-    def update(self, padded):
-        """Takes the next frame, (1, H + 2 halo, W + 2 halo, C) with its edges replicated."""
+    def update(self, padded: np.ndarray) -> None:
+        """Brings `high_res` up to the next frame.
+
+        Args:
+            padded: the frame, (1, H + 2 halo, W + 2 halo, C) with its edges repeated.
+        """
         rectangles = self.changed(padded)
         all_changed, self.padded = rectangles is None, padded
         if all_changed or (rectangles and self.keep_maps and self.maps is None):
-            # Where all changes twice in a row it will again: then maps, which take time, are not kept for a patch.
+            # Maps take time to keep, for patches of the next frame. After two frames that changed all over, the next
+            # one is taken to change all over too.
             self.run_whole(with_maps=self.keep_maps and not (all_changed and self.all_changed))
         else:
             for rectangle in rectangles:
                 self.run_patch(*rectangle)
         self.all_changed = all_changed
 
-    def changed(self, padded):
-        """Rectangles (top, bottom, left, right) of padded to run again; None for all of it."""
+    def changed(self, padded: np.ndarray) -> list[tuple[int, int, int, int]] | None:
+        """Rectangles (top, bottom, left, right) of `padded` to run again, or None where a whole frame costs less."""
         if self.padded is None or self.padded.shape != padded.shape:
             return None
         changed = any_channel(padded[0] != self.padded[0])
@@ -56,90 +75,94 @@ class Canvas:
         size = np.subtract(changed.shape, 2 * self.network.halo)
 
         def cost(heights, widths):
-            return patch_cost(self.halos, heights, widths, *size)
+            return patch_cost(self.halos, heights, widths, frame=size)
 
         rectangles = changed_rectangles(changed, cost)
         total = sum(cost(bottom - top, right - left) for top, bottom, left, right in rectangles)
         whole = self.picture_cost(*size) if self.keep_maps else cost(*changed.shape)
         return rectangles if total < whole else None
 
-    def picture_cost(self, height, width):
+    def picture_cost(self, height: int, width: int) -> float:
         margin = 2 * self.network.mean_margin
         return PATCH_OVERHEAD + (height + margin) * (width + margin)
 
-    def run_whole(self, with_maps):
-        self.maps = None  # their memory is needed again
+    def run_whole(self, *, with_maps: bool) -> None:
+        self.maps = None  # before new ones are made: their memory is needed again
         _, height, width, channels = self.padded.shape
         halo, scale = self.network.halo, self.network.scale
         height, width = height - 2 * halo, width - 2 * halo
         if self.keep_maps:
             picture = self.padded[:, halo : halo + height, halo : halo + width]
             if with_maps:
-                high_res, self.maps = self.compiled.picture_with_maps(picture)
+                high_res, self.maps = self.graph.pictures_with_maps(picture)
                 self.high_res = np.array(high_res)
             else:
-                self.high_res = np.asarray(self.compiled.picture(picture))
+                self.high_res = np.asarray(self.graph.pictures(picture))
         else:
             self.high_res = np.empty((1, height * scale, width * scale, channels), self.padded.dtype)
             self.run_region(self.padded, self.high_res, (0, height, 0, width))
 
-    def run_patch(self, top, bottom, left, right):
-        if self.keep_maps:
-            self.run_parts(top, bottom, left, right)
-        else:
-            self.run_region(self.padded, self.high_res, self.grown(top, bottom, left, right))
+    def run_patch(self, top: int, bottom: int, left: int, right: int) -> None:
+        """Runs again what depends on one changed rectangle of `padded`."""
+        region = self.depending(top, bottom, left, right)
+        if not self.keep_maps:
+            self.run_region(self.padded, self.high_res, region)
+            return
+        if not isinstance(self.maps[0], tf.Variable):  # the first patch since a whole frame
+            self.maps = self.graph.kept(self.maps, self.padded.shape)
+        patch = self.graph.patch(tf.constant(self.padded), self.maps, tf.constant([top, bottom, left, right]))
+        top, bottom, left, right = (self.network.scale * side for side in region)
+        self.high_res[:, top:bottom, left:right] = patch
 
-    def grown(self, top, bottom, left, right):
-        """What of the result depends on a rectangle of the padded frame."""
+    def depending(self, top: int, bottom: int, left: int, right: int) -> tuple[int, int, int, int]:
+        """The region of the result, in low-resolution pixels, that depends on a rectangle of `padded`.
+
+        The rectangle grows by the halo on each side. `padded` begins a halo further up and left than the result, so
+        that the region begins two halos less, and ends where the rectangle does.
+        """
         _, height, width, _ = self.padded.shape
         grow = 2 * self.network.halo
         return max(top - grow, 0), min(bottom, height - grow), max(left - grow, 0), min(right, width - grow)
 
-    def run_parts(self, top, bottom, left, right):
-        if not isinstance(self.maps[0], tf.Variable):  # the first patch since a whole frame
-            self.maps = [self.variable(k, features) for k, features in enumerate(self.maps)]
-        rectangle = tf.constant([top, bottom, left, right])
-        patch = self.compiled.updated(tf.constant(self.padded), self.maps, rectangle)
-        top, bottom, left, right = (self.network.scale * x for x in self.grown(top, bottom, left, right))
-        self.high_res[:, top:bottom, left:right] = patch
 
-    def variable(self, k, features):
-        """A feature map with all the halo that parts k + 1 and later need, as `CompiledNetwork.of_update` takes it."""
-        wanted = self.padded.shape[1] - 2 * sum(self.halos[: k + 1])
-        features = with_margin(features, (wanted - features.shape[1]) // 2)
-        rows = tf.reshape(features, [-1, features.shape[-1]])
-        return tf.Variable(rows, shape=[None, rows.shape[-1]], trainable=False)
-
-
-def any_channel(mask):
-    """mask (H, W, C) -> (H, W); for few channels several times as fast as `mask.any(-1)`."""
+def any_channel(mask: np.ndarray) -> np.ndarray:
+    """mask (H, W, C) -> (H, W): for few channels several times as fast as `mask.any(-1)`."""
     return np.logical_or.reduce([mask[..., channel] for channel in range(mask.shape[-1])])
 
 
-def bounding_box(mask):
-    """(top, bottom, left, right) of what is True in mask (H, W), or None."""
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """(top, bottom, left, right) of what is True in mask (H, W), or None where nothing is."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else None
 
 
-def patch_cost(halos, heights, widths, height, width):
-    """Cost of patches whose changed pixels measure heights x widths in a frame of height x width, in pixels.
+def patch_cost(halos: list[int], heights: np.ndarray, widths: np.ndarray, *, frame: tuple[int, int]) -> np.ndarray:
+    """Cost of patches whose changed pixels measure heights x widths, in low-resolution pixels of work.
 
-    Each part's work goes with its halo, and its mean size is that of its output grown by half its halo on each side.
+    A part's work is its number of convolutions, which is its halo, times its mean size: that of its output grown by
+    half its halo on each side.
+
+    Args:
+        halos: what each of the network's parts takes off every side.
+        frame: (height, width) of the frame without its halo.
     """
     halos = np.reshape(halos, [-1] + [1] * np.ndim(heights))
     grown = halos.cumsum(0)
     total = grown[-1]
-    left = 2 * (total - grown)
-    rows = np.minimum(heights + 2 * grown, height + left) + halos
-    columns = np.minimum(widths + 2 * grown, width + left) + halos
+    rest = 2 * (total - grown)  # of the halo, after each part
+    rows = np.minimum(heights + 2 * grown, frame[0] + rest) + halos
+    columns = np.minimum(widths + 2 * grown, frame[1] + rest) + halos
     return PATCH_OVERHEAD + (rows * columns * halos).sum(0) / np.maximum(total, 1)
 
 
-def changed_rectangles(changed, cost):
-    """Rectangles (top, bottom, left, right) that cover every True of changed (H, W), split wherever that costs less.
+def changed_rectangles(changed: np.ndarray, cost: Callable) -> list[tuple[int, int, int, int]]:
+    """Rectangles (top, bottom, left, right) that cover every True of changed (H, W).
 
-    cost(heights, widths) takes and gives numbers or arrays of them.
+    The bounding box is cut in two, between rows or between columns, wherever the boxes of both sides cost less
+    together; and each side again.
+
+    Args:
+        cost: (heights, widths) -> the cost of a patch. It takes and gives numbers, or arrays of them.
     """
     whole = bounding_box(changed)
     if whole is None:
@@ -164,8 +187,8 @@ def changed_rectangles(changed, cost):
     return parts
 
 
-def cheapest_cut(box, cost):
-    """(row, cost): where to cut a box between rows so that the bounding boxes of both sides cost least together."""
+def cheapest_cut(box: np.ndarray, cost: Callable) -> tuple[int, float]:
+    """(row, cost): before which row to cut a box so that the bounding boxes of both sides cost least together."""
     if len(box) < 2:
         return 0, np.inf
     width = box.shape[1]
@@ -175,7 +198,7 @@ def cheapest_cut(box, cost):
     row = np.arange(len(box))
 
     def sizes(first, last, filled, row):
-        """Heights and widths of the bounding boxes of rows 0..k, for each k."""
+        """Heights and widths of the bounding boxes of rows 0..k, for every k."""
         heights = np.maximum.accumulate(np.where(filled, row, -1)) + 1
         widths = np.maximum.accumulate(last) - np.minimum.accumulate(first) + 1
         return rounded_up(heights), rounded_up(widths)
@@ -186,5 +209,5 @@ def cheapest_cut(box, cost):
     return best + 1, (upper + lower)[best]
 
 
-def rounded_up(size):
+def rounded_up(size: int | np.ndarray) -> int | np.ndarray:
     return -(-size // SIZE_STEP) * SIZE_STEP

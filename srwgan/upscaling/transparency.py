@@ -1,4 +1,4 @@
-"""Transparency: what lies under it before upscaling, and how far alpha may go after it."""
+"""Transparency: which colors lie under it before upscaling, and how far alpha may go after it."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,31 +6,35 @@ import tensorflow as tf
 FILL_WINDOWS = (3, 3, 5, 9, 17)  # together they reach 16 pixels, about as far as a generator looks
 
 
-def fill_transparent(colours, alpha):
-    """Colours of fully transparent pixels replaced by those of the nearest visible ones, so that no fringe appears.
+def fill_transparent(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Gives fully transparent pixels the colors of the nearest visible ones, so that no fringe appears.
 
-    Windows of growing size take the mean of the known pixels in them, nearest first; what no window reaches becomes
-    mid-gray. A pixel's fill depends on its surroundings only, so a moving object leaves far-off fills as they are.
+    Windows of growing size take the mean of the known pixels in them, nearest first. What no window reaches becomes
+    mid-gray. A pixel's color depends on its surroundings only, so that a moving object leaves far-off pixels as they
+    are.
 
     Args:
-        colours: (H, W, C) uint8 or uint16.
+        colors: (H, W, C) uint8 or uint16.
         alpha: (H, W, 1), 0 where the picture is fully transparent.
+
+    Returns:
+        Colors of the same shape and type. Visible ones are unchanged.
     """
     visible = alpha[..., 0] > 0
     if visible.all():
-        return colours
-    filled, known = tf.constant(colours[None], "float32"), tf.constant(visible[None, ..., None], "float32")
+        return colors
+    filled, known = tf.constant(colors[None], "float32"), tf.constant(visible[None, ..., None], "float32")
     filled *= known
     for window in FILL_WINDOWS:
         total, count = (tf.nn.avg_pool2d(x, window, 1, "SAME") for x in (filled, known))
         filled = tf.where(known > 0, filled, tf.math.divide_no_nan(total, count))
         known = tf.cast(count > 0, "float32")
-    mid_gray = np.iinfo(colours.dtype).max // 2 + 1
-    filled = np.where(known[0] > 0, np.rint(filled[0]), mid_gray).astype(colours.dtype)
-    return np.where(visible[..., None], colours, filled)
+    mid_gray = np.iinfo(colors.dtype).max // 2 + 1
+    filled = np.where(known[0] > 0, np.rint(filled[0]), mid_gray).astype(colors.dtype)
+    return np.where(visible[..., None], colors, filled)
 
 
-def within_neighbours(high_res, low_res, scale, halo):
+def within_neighbors(high_res: tf.Tensor, low_res: tf.Tensor, scale: int, *, halo: int) -> tf.Tensor:
     """high_res clipped to the range of the 3x3 low-resolution pixels around, so that flat alpha stays exactly flat.
 
     Args:

@@ -1,23 +1,25 @@
 """The one way through which every picture goes: any size, in bounded memory, at the machine's speed.
 
-The image operator is: pad the picture's edges by the receptive field (replicating pixels), run the network, crop. So
-every tile size gives the same pixels.
+Every way of running a network, whole, in tiles or in patches of a frame, is the image operator of
+`srwgan/networks/edges.py`, where halo and margin are drawn. `network.py` says who calls whom here.
 """
 
 import logging
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from srwgan.networks.edges import aligned, pixels_with_margin
 from srwgan.prefetch import in_background
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import Canvas
-from srwgan.upscaling.fast_generator import network_for
-from srwgan.upscaling.pixel_graph import CompiledNetwork
+from srwgan.upscaling.network import network_for
+from srwgan.upscaling.pixel_graph import PixelGraph
 from srwgan.upscaling.transparency import fill_transparent
 
 GPU_BATCH_AREA = 256 * 256  # low-resolution pixels that keep a GPU busy; a CPU is busy with one small frame
@@ -27,26 +29,34 @@ log = logging.getLogger(__name__)
 class Upscaler:
     """Upscales pictures, animations and batches through one generator.
 
-    Pixels are numpy arrays (H, W, C), C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA (straight alpha), uint8 or uint16, of
-    any size; the result has the same dtype and channels. One object may serve several threads.
+    Pixels are NumPy arrays (H, W, C) of any size, uint8 or uint16: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA
+    (straight alpha). The result has the same dtype and channels. One object may serve several threads.
 
     Args:
         generator: a Generator, or a model with `scale`, `receptive_field` and `alignment` (see `network_for`). Its
-            weights are those of now: later training does not change the Upscaler.
-        precision: "auto" (bfloat16 where the machine computes in it, else float32), "float32", "bfloat16", "float16".
-        tile: side of square tiles in low-resolution pixels; by default the largest that memory allows.
-        batch_size: tiles or frames run at once; by default 1 on a CPU, more small ones on a GPU.
-        strength: of the pictures' degradation, 0 to 1, for a generator with that condition (default: its attribute
-            `strength`, else 0).
+            weights are copied: later training does not change the Upscaler.
+        precision: "auto" (bfloat16 where the machine is fast at it, else float32), "float32", "bfloat16", "float16".
+        tile: side of square tiles in low-resolution pixels. By default a tile is as large as memory allows.
+        batch_size: tiles or frames run at once. By default 1 on a CPU, and on a GPU more where they are small.
+        strength: of the pictures' degradation, 0 to 1, for a generator with that condition. By default its attribute
+            `strength`, else 0.
 
     Attributes:
         scale: the factor between low and high resolution.
-        precision: the one that is computed in.
+        precision: of the computation.
 
-    Raises ValueError for arguments and pixels outside of these.
+    Raises:
+        ValueError: arguments, and in the methods pixels, outside of these.
     """
 
-    def __init__(self, generator, precision="auto", tile=None, batch_size=None, strength=None):
+    def __init__(
+        self,
+        generator: Any,
+        precision: str = "auto",
+        tile: int | None = None,
+        batch_size: int | None = None,
+        strength: float | None = None,
+    ):
         for name, value in (("tile", tile), ("batch_size", batch_size)):
             if value is not None and value < 1:
                 raise ValueError(f"Received: {name}={value}. Expected 1 or more.")
@@ -54,15 +64,19 @@ class Upscaler:
         self.network = network_for(generator, precision, strength)
         self.scale, self.precision = self.network.scale, self.network.precision
         self.tile, self.batch_size = tile, batch_size
-        self.compiled, self.lock = {}, threading.Lock()
+        self.graphs, self.lock = {}, threading.Lock()
         self.largest_area = tiles.LARGEST_TILE
         if self.network.whole:
             log.warning("This model's receptive field is not known: pictures are run whole, whatever the memory.")
 
-    def image(self, pixels, progress=None):
+    def image(self, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
         """(H, W, C) -> (scale H, scale W, C).
 
-        progress(done, total) is called after each tile; what it raises ends the run.
+        Args:
+            progress: called after each tile with (tiles done, tiles in all). An exception of it ends the run.
+
+        Raises:
+            MemoryError: not even the smallest tile fits.
         """
         check_pixels(pixels)
         height, width, channels = pixels.shape
@@ -82,74 +96,79 @@ class Upscaler:
             result[..., part.channels] = high_res[0]
         return result
 
-    def frames(self, frames, reuse=True):
-        """Yields the upscaled frames of an animation, in order, while a few at most are in memory.
+    def frames(self, frames: Iterable[np.ndarray], reuse: bool = True) -> Iterator[np.ndarray]:
+        """Yields the upscaled frames of an animation in order. A few frames at most are in memory.
 
         Pulling `frames` and upscaling run in threads of their own, ahead of the consumer. An exception of `frames` is
-        raised here; closing or deleting the iterator ends the threads.
+        raised here. Closing or deleting the iterator ends the threads.
 
         Args:
-            frames: iterable of pixels.
-            reuse: run again only what changed since the last frame (the same pixels, to rounding).
+            frames: pixels.
+            reuse: run again only what changed since the frame before (the same pixels, to rounding).
         """
         decoded = in_background(frames)
         return in_background(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
 
-    def tensor(self, low_res):
+    def tensor(self, low_res: np.ndarray) -> np.ndarray:
         """(B, H, W, 3) float32 in [-1, 1] -> (B, scale H, scale W, 3) alike."""
         low_res = np.asarray(low_res, np.float32)
         if low_res.ndim != 4 or low_res.shape[-1] != 3:
             raise ValueError(f"Received: an array of shape {low_res.shape}. Expected (batch, height, width, 3).")
         return self.batch(low_res)
 
-    def batch(self, pixels, is_alpha=False, progress=None):
+    def batch(
+        self, pixels: np.ndarray, is_alpha: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
         """(B, H, W, C) of one plane each, C = 1 or 3 -> (B, scale H, scale W, C)."""
         count, height, width, channels = pixels.shape
-        compiled = self.compiled_for(pixels.dtype, channels, is_alpha)
+        graph = self.graph_for(pixels.dtype, channels, is_alpha=is_alpha)
         if self.takes_pictures(height, width):
             try:
-                return self.run_pictures(compiled, pixels, progress)
+                return self.run_pictures(graph, pixels, progress)
             except tf.errors.ResourceExhaustedError:  # a GPU's memory cannot be asked for
                 self.largest_area = height * width // 4
         padded = self.pad(pixels)
         rows, columns = (size - 2 * self.network.halo for size in padded.shape[1:3])
         result = np.empty((count, rows * self.scale, columns * self.scale, channels), pixels.dtype)
-        self.run_region(compiled, padded, result, (0, rows, 0, columns), progress)
+        self.run_region(graph, padded, result, (0, rows, 0, columns), progress=progress)
         return result[:, : height * self.scale, : width * self.scale]
 
-    def takes_pictures(self, height, width):
-        """Whether pictures of this size are one tile, of a network that knows what lies beyond a picture's edges."""
+    def takes_pictures(self, height: int, width: int) -> bool:
+        """Whether pictures of this size are one tile, and the network gives whole pictures their margins itself."""
         return self.network.takes_pictures and self.tile_shape(height, width) == (height, width)
 
-    def run_pictures(self, compiled, pixels, progress):
+    def run_pictures(self, graph, pixels, progress):
         count, height, width, _ = pixels.shape
         batch_size, results = self.batch_size or self.default_batch_size(height, width), []
         for start in range(0, count, batch_size):
-            results.append(np.asarray(compiled.picture(pixels[start : start + batch_size])))
+            results.append(np.asarray(graph.pictures(pixels[start : start + batch_size])))
             if progress:
                 progress(min(start + batch_size, count), count)
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def pad(self, pixels):
-        """Replicates the edges by the halo, and on to a multiple of the alignment at the bottom and on the right."""
-        halo, alignment = self.network.halo, self.network.alignment
-        height, width = (tiles.aligned(size, alignment) - size for size in pixels.shape[1:3])
-        return np.pad(pixels, [(0, 0), (halo, halo + height), (halo, halo + width), (0, 0)], "edge")
+    def pad(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels_with_margin(pixels, self.network.halo, self.network.alignment)
 
-    def run_region(self, compiled, padded, result, region, progress=None):
-        """Fills result at region (top, bottom, left, right; low-resolution pixels) from padded, tile by tile."""
+    def run_region(self, graph, padded, result, region, *, progress=None):
+        """Fills a region of the result tile by tile, in smaller tiles where a GPU's memory does not suffice.
+
+        Args:
+            padded: (B, H + 2 halo, W + 2 halo, C) pixels with a margin as wide as the halo.
+            result: (B, scale H, scale W, C), written in place.
+            region: (top, bottom, left, right) in low-resolution pixels of the result.
+        """
         try:
-            self.run_tiles(compiled, padded, result, region, progress)
+            self.run_tiles(graph, padded, result, region, progress=progress)
         except tf.errors.ResourceExhaustedError as error:
             if self.tile or self.network.whole or self.largest_area <= tiles.SMALLEST_TILE:
                 raise MemoryError("Not enough memory to upscale this picture. Try a smaller tile.") from error
             self.largest_area //= 4
-            self.run_region(compiled, padded, result, region, progress)
+            self.run_region(graph, padded, result, region, progress=progress)
 
-    def run_tiles(self, compiled, padded, result, region, progress):
+    def run_tiles(self, graph, padded, result, region, *, progress):
         alignment, halo, scale = self.network.alignment, self.network.halo, self.scale
         top, left = (start // alignment * alignment for start in region[::2])
-        bottom, right = (tiles.aligned(stop, alignment) for stop in region[1::2])
+        bottom, right = (aligned(stop, alignment) for stop in region[1::2])
         height, width = self.tile_shape(bottom - top, right - left)
         origins = [
             (i, y, x)
@@ -161,27 +180,30 @@ class Upscaler:
         for start in range(0, len(origins), batch_size):
             batch = origins[start : start + batch_size]
             windows = [padded[i, y : y + height + 2 * halo, x : x + width + 2 * halo] for i, y, x in batch]
-            patches = np.asarray(compiled.run(np.stack(windows)))
+            patches = np.asarray(graph.tiles(np.stack(windows)))
             for (i, y, x), patch in zip(batch, patches, strict=True):
                 result[i, y * scale : (y + height) * scale, x * scale : (x + width) * scale] = patch
             if progress:
                 progress(start + len(batch), len(origins))
 
-    def tile_shape(self, height, width):
+    def tile_shape(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the tiles, without their halo, of a region of this size."""
+        halo, alignment = self.network.halo, self.network.alignment
         if self.network.whole:
             return height, width
         if self.tile:
-            side = tiles.aligned(self.tile, self.network.alignment)
+            side = aligned(self.tile, alignment)
             return min(side, height), min(side, width)
-        area = tiles.tile_area(self.network.bytes_per_pixel(), self.network.halo, self.batch_size or 1)
-        return tiles.tile_shape(height, width, self.network.halo, min(area, self.largest_area), self.network.alignment)
+        area = tiles.tile_area(self.network.bytes_per_pixel(), halo, self.batch_size or 1)
+        return tiles.tile_shape(height, width, halo=halo, area=min(area, self.largest_area), alignment=alignment)
 
-    def default_batch_size(self, height, width):
+    def default_batch_size(self, height: int, width: int) -> int:
         if not tf.config.list_physical_devices("GPU"):
             return 1
         return max(GPU_BATCH_AREA // (height * width), 1)
 
     def reusing(self, frames):
+        """Yields the upscaled frames, of which only what changed is run."""
         canvases = {}
         with closing(frames):
             for pixels in frames:
@@ -195,28 +217,25 @@ class Upscaler:
     def updated(self, canvases, plane):
         """The plane's upscaled pixels, from the canvas that holds its previous ones."""
         height, width, channels = plane.pixels.shape
-        kind, canvas = canvases.pop(plane.is_alpha, (None, None))
+        kind, canvas = canvases.pop(plane.is_alpha, (None, None))  # gone where this frame's alpha is flat
         if is_flat_alpha(plane):
             return plane.pixels.flat[0]
         if kind != (plane.pixels.shape, plane.pixels.dtype):
-            canvas = self.canvas(height, width, channels, plane.pixels.dtype, plane.is_alpha)
+            graph = self.graph_for(plane.pixels.dtype, channels, is_alpha=plane.is_alpha)
+            canvas = Canvas(graph, partial(self.run_region, graph), keep_maps=self.maps_fit(height, width))
         canvas.update(self.pad(plane.pixels[None]))
         canvases[plane.is_alpha] = (plane.pixels.shape, plane.pixels.dtype), canvas
         return canvas.high_res[0, : height * self.scale, : width * self.scale]
 
-    def canvas(self, height, width, channels, dtype, is_alpha):
-        compiled = self.compiled_for(dtype, channels, is_alpha)
-        return Canvas(compiled, partial(self.run_region, compiled), keep_maps=self.maps_fit(height, width))
-
-    def maps_fit(self, height, width):
-        """Whether a whole frame is one tile with memory left for the feature maps between the network's parts."""
+    def maps_fit(self, height: int, width: int) -> bool:
+        """Whether a whole frame is one tile, with memory left for the feature maps and what replaces them."""
         if not self.takes_pictures(height, width):
             return False
         needed = self.network.bytes_per_pixel() + 2 * self.network.map_bytes_per_pixel()
         return height * width <= tiles.tile_area(needed, self.network.halo)
 
     def in_batches(self, frames):
-        """Each frame whole; small ones in batches."""
+        """Yields the upscaled frames, each run whole, small ones in batches."""
         with closing(frames):
             batch = []
             for pixels in frames:
@@ -236,36 +255,37 @@ class Upscaler:
             return map(self.image, batch)
         return self.batch(np.stack(batch))
 
-    def compiled_for(self, dtype, channels, is_alpha):
+    def graph_for(self, dtype: Any, channels: int, *, is_alpha: bool) -> PixelGraph:
+        """The graph for pixels of this kind, made when it is first asked for."""
         key = np.dtype(dtype).name, channels, is_alpha
         with self.lock:
-            if key not in self.compiled:
-                self.compiled[key] = CompiledNetwork(self.network, *key)
-            return self.compiled[key]
+            if key not in self.graphs:
+                self.graphs[key] = PixelGraph(self.network, key[0], channels, is_alpha=is_alpha)
+            return self.graphs[key]
 
 
 class Plane(NamedTuple):
-    """What goes through the network by itself: RGB or gray pixels, and which channels of the picture they are."""
+    """The channels of a picture that go through the network together: its colors (1 or 3), or its alpha (1)."""
 
     channels: slice
     pixels: np.ndarray
     is_alpha: bool
 
 
-def planes(pixels):
+def planes(pixels: np.ndarray) -> list[Plane]:
     if pixels.shape[2] in (1, 3):
         return [Plane(slice(None), pixels, False)]
     alpha = pixels[..., -1:]
-    colours = fill_transparent(pixels[..., :-1], alpha)
-    return [Plane(slice(None, -1), colours, False), Plane(slice(-1, None), alpha, True)]
+    colors = fill_transparent(pixels[..., :-1], alpha)
+    return [Plane(slice(None, -1), colors, False), Plane(slice(-1, None), alpha, True)]
 
 
-def is_flat_alpha(plane):
-    """Whether the result is known without the network: it stays within the range of its neighbours."""
+def is_flat_alpha(plane: Plane) -> bool:
+    """Whether the plane is alpha of one value, which it keeps: alpha stays within the range of its neighbors."""
     return plane.is_alpha and (plane.pixels == plane.pixels.flat[0]).all()
 
 
-def check_pixels(pixels):
+def check_pixels(pixels: np.ndarray) -> None:
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
         received = f"{pixels.dtype} pixels of shape {pixels.shape}"
         raise ValueError(f"Received: {received}. Expected uint8 or uint16 of (height, width, 1 to 4 channels).")

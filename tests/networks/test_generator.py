@@ -3,10 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.networks.edges import with_repeated_edges
-from srwgan.networks.generator import SCALES, Generator, PixelShuffle, with_precision
-from srwgan.upscaling.fast_generator import shuffle
-from srwgan.upscaling.upscaler import Upscaler
+from srwgan.networks.generator import SCALES, Generator, with_precision
+from srwgan.networks.layers import PixelShuffle
 
 
 def tiny(scale=4, blocks=1, filters=8, dtype=None, seed=0, **options):
@@ -74,45 +72,6 @@ def test_pixel_shuffle_puts_sub_pixels_in_their_places(factor):
         for column in range(factor):
             first = (row * factor + column) * 5
             np.testing.assert_array_equal(y[:, row::factor, column::factor], x[..., first : first + 5])
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize(("factor", "channels"), [(2, 1), (2, 3), (3, 3), (3, 2)])
-def test_upscalings_own_pixel_shuffle_is_depth_to_space(factor, channels, dtype):
-    x = np.random.default_rng(0).integers(0, 256, (2, 3, 4, factor**2 * channels)).astype(dtype)
-    expected = tf.nn.depth_to_space(tf.cast(x, "int32"), factor)
-    np.testing.assert_array_equal(tf.cast(shuffle(tf.constant(x), factor), "int32"), expected)
-
-
-@pytest.mark.parametrize(("scale", "blocks"), [(2, 1), (3, 2), (4, 1), (8, 1)])
-def test_receptive_field_is_how_far_a_pixel_reaches(scale, blocks):
-    """Perturbing one input pixel changes results up to the receptive field away, never beyond it."""
-    generator = shake(tiny(scale, blocks))
-    reach, size = generator.receptive_field, 2 * generator.receptive_field + 5
-    low_res = noise((1, size, size, 3))
-    changed = low_res.copy()
-    middle = size // 2
-    changed[0, middle, middle] += 1.0
-    difference = np.abs(generator(changed) - generator(low_res)).max(axis=(0, 3))
-    of_low_res_pixel = difference.reshape(size, scale, size, scale).max(axis=(1, 3))
-    rows, columns = np.nonzero(of_low_res_pixel)
-    distance = np.maximum(np.abs(rows - middle), np.abs(columns - middle))
-    assert distance.max() == reach
-
-
-def test_repeated_edges_as_wide_as_the_receptive_field_give_what_an_upscaler_does():
-    generator, low_res = shake(tiny(blocks=2)), noise((2, 6, 9, 3))
-    repeated = with_repeated_edges(generator, generator.receptive_field)(low_res)
-    np.testing.assert_allclose(np.clip(repeated, -1, 1), Upscaler(generator, "float32").tensor(low_res), atol=1e-4)
-    assert np.abs(repeated - generator(low_res)).max() > 0.01, "zeros beyond the edges give something else"
-    assert with_repeated_edges(generator, 0) is generator
-
-
-def test_edges_are_repeated_under_a_condition_too():
-    generator, low_res, strength = shake(tiny(condition="noise")), noise((2, 5, 4, 3)), tf.constant([0.2, 0.9])
-    padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
-    expected = generator((tf.constant(padded), strength))[:, 8:-8, 8:-8]
-    np.testing.assert_allclose(with_repeated_edges(generator, 2)((low_res, strength)), expected, atol=1e-5)
 
 
 def test_precision_changes_the_arithmetic_only():

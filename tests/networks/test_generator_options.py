@@ -11,7 +11,7 @@ from srwgan.networks.attention import RADIUS, WINDOW, WindowAttention, channel_a
 from srwgan.networks.fourier import FourierUpsampling
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.saving import export_generator, load_generator
-from srwgan.upscaling.fast_generator import network_for
+from srwgan.upscaling.network import network_for
 from srwgan.upscaling.upscaler import Upscaler
 from utils.testGenerate import generate_one_img, load_gen
 
@@ -87,7 +87,7 @@ def test_resize_conv_starts_without_a_checkerboard():
 def test_channel_attention_gates_by_the_means_of_its_neighbourhood():
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 8))
-    model = keras.Model(image, channel_attention(image, 8, "float32", "attention"))
+    model = keras.Model(image, channel_attention(image, "attention", policy="float32"))
     x = np.random.default_rng(0).uniform(0.5, 1, (1, 30, 30, 8)).astype(np.float32)
     gate = model(x).numpy() / x
     assert ((gate > 0) & (gate < 1)).all()
@@ -136,25 +136,7 @@ def test_a_condition_starts_without_effect_and_then_has_one():
     np.testing.assert_allclose(both, np.concatenate([none, much]), atol=1e-5)
 
 
-# Receptive field and tiles
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=name)
-def test_the_receptive_field_is_as_stated(options):
-    generator = shaken(1, 2, **options)
-    if options == {"upsampling": "fourier"}:
-        assert generator.receptive_field is None
-        return
-    size, low_res = 64, tf.Variable(pixels(64, 64)[None] / np.float32(127.5) - 1)
-    told = (tf.constant([0.5]),) if generator.condition != "none" else ()
-    reach = 0
-    for row in range(2 * size // 2 - 2 * WINDOW, 2 * size // 2):  # all places in a window
-        with tf.GradientTape() as tape:
-            result = generator((low_res, *told) if told else low_res)
-            value = tf.reduce_sum(result[0, row])
-        seen = np.flatnonzero(np.abs(tape.gradient(value, low_res)[0]).max((1, 2)) > 0)
-        reach = max(reach, row // 2 - seen[0], seen[-1] - row // 2)
-    assert reach == generator.receptive_field
+# Tiles
 
 
 @pytest.mark.parametrize("options", OPTIONS[1:], ids=name)
@@ -251,5 +233,5 @@ def test_unknown_options(options, message):
 def test_the_plain_generator_is_as_before():
     plain = Generator(8, 1, 4)
     assert plain.is_plain and not any("attention" in layer.name or "condition" in layer.name for layer in plain.layers)
-    assert type(network_for(plain, "float32")).__name__ == "UnpaddedNetwork"
+    assert type(network_for(plain, "float32")).__name__ == "FastGenerator"
     assert with_precision(shaken(attention="window"), "mixed_bfloat16").attention == "window"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from srwgan.networks.edges import image_operator
 from srwgan.networks.generator import Generator
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import changed_rectangles, patch_cost
@@ -39,12 +40,10 @@ def random_pixels(*shape, dtype=np.uint8, seed=0):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
 
 
-def image_operator(generator, pixels):
-    """The design's definition with the generator as Keras runs it: pad by the receptive field, run, crop."""
-    halo, top = generator.receptive_field, np.iinfo(pixels.dtype).max
-    padded = np.pad(pixels, [(halo, halo), (halo, halo), (0, 0)], "edge")[None].astype(np.float32) / top * 2 - 1
-    cut = halo * generator.scale
-    high_res = np.array(generator(padded))[0, cut:-cut, cut:-cut]
+def expected_pixels(generator, pixels):
+    """What `edges.image_operator` defines, of integer pixels, with the generator as Keras runs it."""
+    top = np.iinfo(pixels.dtype).max
+    high_res = image_operator(generator, tf.constant(pixels[None] / np.float32(top) * 2 - 1))[0]
     return np.rint((np.clip(high_res, -1, 1) + 1) / 2 * top).astype(int)
 
 
@@ -68,7 +67,7 @@ def test_every_scale_is_the_image_operator(scale, blocks, activation):
     pixels = random_pixels(13, 22, 3)
     result = Upscaler(generator, "float32").image(pixels)
     assert result.dtype == np.uint8 and result.shape == (13 * scale, 22 * scale, 3)
-    assert difference(result, image_operator(generator, pixels)) <= 1
+    assert difference(result, expected_pixels(generator, pixels)) <= 1
     bilinear = np.array(tf.image.resize(pixels, result.shape[:2]))
     assert np.abs(result - bilinear).mean() > 3, "the network's part of the result is too small to test anything"
 
@@ -76,28 +75,9 @@ def test_every_scale_is_the_image_operator(scale, blocks, activation):
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (17, 1), (23, 37)])
 def test_any_size_and_any_tile_give_the_same_pixels(generator, size):
     pixels = random_pixels(*size, 3)
-    expected = image_operator(generator, pixels)
+    expected = expected_pixels(generator, pixels)
     for tile in (None, 7, 16):
         assert difference(Upscaler(generator, "float32", tile=tile).image(pixels), expected) <= 1
-
-
-@pytest.mark.parametrize("blocks, scale", [(1, 8), (2, 4), (4, 2), (8, 4), (16, 3)])
-def test_what_repeats_beyond_the_edges_is_not_computed(blocks, scale):
-    generator = make_generator(scale, blocks, filters=4)
-    upscaler, pixels = Upscaler(generator, "float32"), random_pixels(9, 14, 3)
-    network, areas = upscaler.network, []
-    conv = network.conv
-    network.conv = lambda x, *how: areas.append(x.shape[1:3].num_elements()) or conv(x, *how)
-    low_res = tf.constant(pixels[None] / 127.5 - 1, tf.float32)
-    network.picture(low_res)
-    of_picture = sum(areas)
-    areas.clear()
-    network.sub_pixels(tf.constant(upscaler.pad(pixels[None]) / np.float32(127.5) - 1))
-    assert of_picture < 0.9 * sum(areas) or blocks == 1  # nothing to save with so small a halo
-    expected = image_operator(generator, pixels)
-    assert difference(upscaler.image(pixels), expected) <= 1
-    both = Upscaler(generator, "float32", batch_size=2).batch(np.stack([pixels, pixels[::-1]]))
-    assert difference(both, [expected, image_operator(generator, pixels[::-1])]) <= 1
 
 
 def test_the_receptive_field_is_needed_whole(generator):
@@ -125,11 +105,8 @@ def test_batches_of_tiles_and_frames_give_the_same_pixels(generator, upscaler):
 def test_tensor_takes_and_gives_floats(generator, upscaler):
     low_res = np.random.default_rng(0).uniform(-1, 1, (2, 9, 11, 3)).astype(np.float32)
     result = upscaler.tensor(low_res)
-    halo, cut = generator.receptive_field, generator.receptive_field * generator.scale
-    padded = np.pad(low_res, [(0, 0), (halo, halo), (halo, halo), (0, 0)], "edge")
-    expected = np.clip(generator(padded), -1, 1)[:, cut:-cut, cut:-cut]
     assert result.dtype == np.float32
-    np.testing.assert_allclose(result, expected, atol=1e-4)
+    np.testing.assert_allclose(result, np.clip(image_operator(generator, tf.constant(low_res)), -1, 1), atol=1e-4)
 
 
 def test_one_trace_serves_all_sizes(generator):
@@ -137,13 +114,13 @@ def test_one_trace_serves_all_sizes(generator):
     calls, network = [], type(upscaler.network)
 
     class Counting(network):
-        def sub_pixels(self, low_res, *output):
+        def sub_pixels(self, low_res, **output):
             calls.append("tile")
-            return network.sub_pixels(self, low_res, *output)
+            return network.sub_pixels(self, low_res, **output)
 
-        def picture(self, low_res, *output):
+        def picture(self, low_res, **output):
             calls.append("picture")
-            return network.picture(self, low_res, *output)
+            return network.picture(self, low_res, **output)
 
     upscaler.network.__class__ = Counting
     for size in ((5, 5), (16, 40), (33, 18), (7, 16)):
@@ -154,9 +131,9 @@ def test_one_trace_serves_all_sizes(generator):
 def test_edge_tiles_have_the_shape_of_the_others(generator):
     shapes = set()
     tiled = Upscaler(generator, "float32", tile=16)
-    compiled = tiled.compiled_for(np.uint8, 3, False)
-    run = compiled.run
-    compiled.run = lambda windows: shapes.add(windows.shape) or run(windows)
+    graph = tiled.graph_for(np.uint8, 3, is_alpha=False)
+    run = graph.tiles
+    graph.tiles = lambda windows: shapes.add(windows.shape) or run(windows)
     tiled.image(random_pixels(37, 50, 3))
     assert len(shapes) == 1
 
@@ -235,11 +212,11 @@ def test_constant_alpha_costs_no_run(upscaler):
     assert steps == [(1, 1)]
 
 
-def test_transparent_pixels_take_the_colours_beside_them():
-    colours, alpha = np.zeros((1, 60, 3), np.uint8), np.zeros((1, 60, 1), np.uint8)
-    colours[0, 0], alpha[0, 0] = (250, 40, 10), 255
-    colours[0, 8], alpha[0, 8] = (10, 40, 250), 1
-    filled = fill_transparent(colours, alpha)
+def test_transparent_pixels_take_the_colors_beside_them():
+    colors, alpha = np.zeros((1, 60, 3), np.uint8), np.zeros((1, 60, 1), np.uint8)
+    colors[0, 0], alpha[0, 0] = (250, 40, 10), 255
+    colors[0, 8], alpha[0, 8] = (10, 40, 250), 1
+    filled = fill_transparent(colors, alpha)
     assert filled.dtype == np.uint8
     np.testing.assert_array_equal(filled[0, [0, 1, 2]], [(250, 40, 10)] * 3)
     np.testing.assert_array_equal(filled[0, [7, 8, 9, 20]], [(10, 40, 250)] * 4)
@@ -275,9 +252,9 @@ def test_reuse_gives_the_same_pixels(generator, upscaler, tile, channels):
 def test_reuse_runs_only_what_changed(generator):
     upscaler = Upscaler(generator, "float32", tile=24)
     areas = []
-    compiled = upscaler.compiled_for(np.uint8, 3, False)
-    run = compiled.run
-    compiled.run = lambda windows: areas.append(windows.shape[1] * windows.shape[2]) or run(windows)
+    graph = upscaler.graph_for(np.uint8, 3, is_alpha=False)
+    run = graph.tiles
+    graph.tiles = lambda windows: areas.append(windows.shape[1] * windows.shape[2]) or run(windows)
     frame = random_pixels(100, 120, 3)
     moved = frame.copy()
     moved[50, 60] ^= 255
@@ -291,18 +268,18 @@ def test_reuse_runs_only_what_changed(generator):
 
 def test_feature_maps_are_kept_where_a_patch_may_follow(generator):
     upscaler = Upscaler(generator, "float32")
-    compiled, run = upscaler.compiled_for(np.uint8, 3, False), []
-    for name in ("picture", "picture_with_maps", "updated"):
-        function = getattr(compiled, name)
-        setattr(compiled, name, lambda *args, name=name, function=function: run.append(name) or function(*args))
+    graph, run = upscaler.graph_for(np.uint8, 3, is_alpha=False), []
+    for name in ("pictures", "pictures_with_maps", "patch"):
+        function = getattr(graph, name)
+        setattr(graph, name, lambda *args, name=name, function=function: run.append(name) or function(*args))
     frames = list(np.random.default_rng(0).integers(0, 256, (4, 90, 100, 3), np.uint8))
     for _ in range(2):
         frames.append(frames[-1].copy())
         frames[-1][:4, :4] ^= 255
     frames.append(frames[0])
     results = list(upscaler.frames(frames))
-    patched = ["picture_with_maps", "updated"]
-    assert run == ["picture_with_maps", "picture", "picture", "picture", *patched, "picture_with_maps"]
+    patched = ["pictures_with_maps", "patch"]
+    assert run == ["pictures_with_maps", "pictures", "pictures", "pictures", *patched, "pictures_with_maps"]
     np.testing.assert_array_equal(results[3][:, 200:], results[4][:, 200:])
     for frame, result in zip(frames, results, strict=True):
         assert difference(result, upscaler.image(frame)) <= 1
@@ -339,7 +316,7 @@ def test_frames_of_another_size_or_kind_start_afresh(upscaler):
 def test_changed_rectangles_cover_everything_and_split_far_apart_changes():
     changed = np.zeros((200, 300), bool)
     changed[10:14, 20:25] = changed[180:, 290:] = changed[100, 150] = True
-    rectangles = changed_rectangles(changed, lambda h, w: patch_cost([5], h, w, 190, 290))
+    rectangles = changed_rectangles(changed, lambda h, w: patch_cost([5], h, w, frame=(190, 290)))
     covered = np.zeros_like(changed)
     for top, bottom, left, right in rectangles:
         covered[top:bottom, left:right] = True
@@ -347,7 +324,7 @@ def test_changed_rectangles_cover_everything_and_split_far_apart_changes():
     assert covered[changed].all() and covered.sum() < 1000
     near = np.zeros((200, 300), bool)
     near[50, 50] = near[52, 52] = True
-    assert len(changed_rectangles(near, lambda h, w: patch_cost([5], h, w, 190, 290))) == 1
+    assert len(changed_rectangles(near, lambda h, w: patch_cost([5], h, w, frame=(190, 290)))) == 1
     assert changed_rectangles(np.zeros((5, 5), bool), None) == []
 
 
@@ -484,7 +461,7 @@ def test_bad_pixels_are_named(upscaler, shape, dtype):
 @pytest.mark.parametrize("height, width", [(540, 960), (4, 4000), (1000, 4), (300, 300)])
 def test_tiles_stay_within_their_area(height, width, alignment):
     for area in (400, 5000, 70_000, 10**7):
-        rows, columns = tiles.tile_shape(height, width, 20, area, alignment)
+        rows, columns = tiles.tile_shape(height, width, halo=20, area=area, alignment=alignment)
         assert rows <= height and columns <= width and rows * columns <= area
         assert rows % alignment == columns % alignment == 0
         if area >= height * width:
@@ -497,22 +474,3 @@ def test_tiles_shrink_with_the_memory(monkeypatch):
     assert 5000 * large < 1 << 30
     monkeypatch.setattr(tiles, "available_memory", lambda: 1 << 26)
     assert tiles.SMALLEST_TILE <= tiles.tile_area(5000, 20) < large
-
-
-def test_memory_limits_of_control_groups_are_seen(tmp_path):
-    group = tmp_path / "slurm" / "job"
-    group.mkdir(parents=True)
-    (group / "memory.max").write_text("max\n")
-    (group.parent / "memory.max").write_text("1000\n")
-    (group.parent / "memory.current").write_text("400\n")
-    (group.parent / "memory.stat").write_text("anon 300\ninactive_file 50\n")
-    (tmp_path / "self").write_text("0::/slurm/job\n")
-    assert list(tiles.cgroup_memory(tmp_path, tmp_path / "self")) == [650]
-    (tmp_path / "self").write_text("4:cpu,memory:/slurm\n1:name=systemd:/x\n")
-    memory = tmp_path / "memory" / "slurm"
-    memory.mkdir(parents=True)
-    (memory / "memory.limit_in_bytes").write_text("900")
-    (memory / "memory.usage_in_bytes").write_text("100")
-    (memory / "memory.stat").write_text("total_inactive_file 7\n")
-    assert list(tiles.cgroup_memory(tmp_path, tmp_path / "self")) == [807]
-    assert tiles.available_memory() > 0

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from srwgan.networks.generator import Generator
-from srwgan.upscaling.fast_generator import network_for
+from srwgan.upscaling.network import network_for
 from utils.benchmark import command as benchmark
 from utils.benchmark import subjects
 from utils.benchmark.memory import peak_memory

@@ -6,7 +6,7 @@ import pytest
 
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator
-from srwgan.upscaling.fast_generator import network_for
+from srwgan.upscaling.network import network_for
 from utils.benchmark import command as benchmark
 from utils.benchmark import training as benchmark_train
 from utils.benchmark.training import convolutions
