@@ -22,7 +22,8 @@ class Balance:
     def __init__(self, objective: Objective):
         self.objective = objective
         # Options that are off leave nothing in a checkpoint, so that runs from before they were there go on.
-        terms = [term for term in TERMS if term != "transport" or objective.otweight]
+        later = {"transport": objective.otweight, "steady": objective.steadyweight}
+        terms = [term for term in TERMS if later.get(term, True)]
         self.running_norms = {term: mirrored_variable(0.0) for term in terms}
         adaptive = objective.weights("full") if objective.weighting == "self-adaptive" else ()
         self.adaptive = {term: mirrored_variable(0.0) for term in adaptive}

@@ -184,6 +184,13 @@ def add_losses(add):
         help="what the patches are compared by (default: discriminator)",
     )
     add(
+        "--steadyweight",
+        type=WEIGHT,
+        default=0.0,
+        help="weight of the difference between the results of a crop and of the same crop moved by less than a "
+        "low-resolution pixel, against flicker",
+    )
+    add(
         "--shift",
         type=whole(0),
         metavar="PIXELS",
@@ -338,6 +345,13 @@ def check(args: Namespace) -> None:
         )
     if args.otspace == "pixels" and args.cropsz < 16:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --otspace pixels. Expected 16 or more.")
+    if args.steadyweight and (args.degradation != "bicubic" or args.condition != "none"):
+        raise ValueError(
+            f"Received: --steadyweight with --degradation {args.degradation} --condition {args.condition}. "
+            "Expected bicubic and none: the moved crop's low resolution is made in the step."
+        )
+    if args.steadyweight and args.cropsz < 8 * args.scale:
+        raise ValueError(f"Received: --cropsz {args.cropsz} with --steadyweight. Expected {8 * args.scale} or more.")
     if args.weighting == "self-adaptive" and args.epochs <= args.warmup_epochs:
         raise ValueError(
             "Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "

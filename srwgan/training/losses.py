@@ -70,6 +70,24 @@ def lattice_loss(real, fake, *, scale: int, window: int = 8):
     return mean_per_sample(tf.square(tf.nn.avg_pool2d(phases, window, window // 2, "VALID")))
 
 
+def steady_loss(fake: tf.Tensor, moved: tf.Tensor, *, margin: int) -> tf.Tensor:
+    """The mean absolute difference of two results of one scene that lie over each other.
+
+    Where a camera moves by less than a low-resolution pixel, what a generator invents changes with the phase of the
+    pixels and flickers. Both results descend this loss if either does, since each is as often the first.
+
+    Args:
+        fake: (B, H, W, 3), the result of the crop.
+        moved: (B, H, W, 3), the result of the moved crop, put back. No gradient flows to it.
+        margin: pixels at each edge that are left out, where a moved crop holds something else.
+
+    Returns:
+        (B,) float32.
+    """
+    difference = tf.abs(fake - tf.stop_gradient(moved))
+    return mean_per_sample(difference[:, margin:-margin, margin:-margin])
+
+
 def content_loss(real_maps, fake_maps, *, norm: str = "energy", channel_weights=None):
     """Mean over the layers of the squared difference between hyperpixels.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-TERMS = ("adversarial", "reconstruction", "content", "lattice", "transport")  # the generator's losses
+TERMS = ("adversarial", "reconstruction", "content", "lattice", "transport", "steady")  # the generator's losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Objective:
             its norm first. "self-adaptive" multiplies each weight by a factor that is trained. See `balancing`.
         otweight: weight of the optimal transport between patches.
         otspace: what the patches are compared by, "discriminator" or "pixels".
+        steadyweight: weight of the difference between the results of a crop and of the same crop moved.
     """
 
     gpweight: float = 10.0
@@ -37,10 +38,11 @@ class Objective:
     weighting: str = "fixed"
     otweight: float = 0.0
     otspace: str = "discriminator"
+    steadyweight: float = 0.0
 
     def weights(self, phase: str) -> dict[str, float]:
         """The weight of each of the generator's terms that takes part in a phase of the `Schedule`."""
         if phase == "warmup":
             return {"reconstruction": self.rweight or 1.0}
-        weights = (self.advweight, self.rweight, self.cweight, self.latweight, self.otweight)
+        weights = (self.advweight, self.rweight, self.cweight, self.latweight, self.otweight, self.steadyweight)
         return {term: weight for term, weight in zip(TERMS, weights, strict=True) if weight}

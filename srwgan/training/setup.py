@@ -178,6 +178,7 @@ def build_trainer(args: Namespace, networks: tuple, *, updates: int) -> Trainer:
             weighting=args.weighting,
             otweight=args.otweight,
             otspace=args.otspace or "discriminator",
+            steadyweight=args.steadyweight,
         ),
         options=StepOptions(
             dstep=args.dstep,

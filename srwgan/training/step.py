@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from srwgan.networks.edges import with_repeated_edges
+from srwgan.pixels import downscale, to_range
 from srwgan.training.accumulation import mean_over_parts
 from srwgan.training.averaging import WeightAverage
 from srwgan.training.balancing import Balance
@@ -20,14 +21,16 @@ from srwgan.training.losses import (
     gradient_penalty,
     lattice_loss,
     reconstruction_loss,
+    steady_loss,
 )
 from srwgan.training.objective import Objective
 from srwgan.training.patch_transport import patch_features, transport_loss
 from srwgan.training.replicas import maximum_over_replicas, mean_over_replicas, mirrored_variable, sample_means
 
 COUNTS = ("stop", "bad_steps", "bad_in_a_row")  # metrics that are not means
+STEADY_MARGIN = 2  # low-resolution pixels at a moved crop's edges that show something else
 FIRST_LOSS_SCALE, LARGEST_LOSS_SCALE = 2.0**12, 2.0**20
-SHIFT_KEY, TRANSPORT_KEY = 0, 1  # what random numbers are drawn for, see `Trainer.step_key`
+SHIFT_KEY, TRANSPORT_KEY, STEADY_KEY = 0, 1, 2  # what random numbers are drawn for, see `Trainer.step_key`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +203,7 @@ class Trainer:
             "content": self.content_loss,
             "lattice": self.lattice_loss,
             "transport": self.transport_loss,
+            "steady": self.steady_loss,
         }
         losses, gradients = {}, {}
         for term in self.objective.weights(phase):
@@ -236,6 +240,19 @@ class Trainer:
         real_features, fake_features = (self.patch_features(self.shifted(images)) for images in (real, fake))
         divergence = transport_loss(real_features, fake_features, key=self.step_key(TRANSPORT_KEY))
         return tf.repeat(divergence, tf.shape(fake)[0])
+
+    def steady_loss(self, real, fake):
+        """How far the result is from that of the crop moved by less than a low-resolution pixel, put back.
+
+        The crop is moved by whole high-resolution pixels, which are known exactly, and wraps round at its edges, which
+        are left out of the loss. No gradient goes through the moved crop's result: it is a second pass forward only.
+        """
+        scale = self.generator.scale
+        offset = tf.random.stateless_uniform([2], self.step_key(STEADY_KEY), 1 - scale, scale, tf.int32)
+        moved = tf.roll(real, offset, [1, 2])
+        low_res = to_range(downscale((moved + 1.0) * 127.5, scale))
+        put_back = tf.roll(self.generate(low_res, training=False), -offset, [1, 2])
+        return steady_loss(fake, put_back, margin=STEADY_MARGIN * scale)
 
     # What serves both steps.
 

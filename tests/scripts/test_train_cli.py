@@ -144,6 +144,8 @@ def test_savemodel_means_what_it_says(text, value):
         (["--otspace", "pixels"], "Received: --otspace pixels with --otweight 0. Expected an --otweight above 0."),
         (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
         (["--otweight", "-1"], "argument --otweight: Received: -1."),
+        (["--steadyweight", "1", "--degradation", "gif"], "Received: --steadyweight with --degradation gif"),
+        (["--steadyweight", "1", "--cropsz", "16"], "Received: --cropsz 16 with --steadyweight. Expected 32 or more."),
         (["--weighting", "self-adaptive", "--warmup-epochs", "2"], "Expected more --epochs than --warmup-epochs."),
         (["--both-sizes"], "Received: --both-sizes without --halve-below. Expected the megapixels"),
         (

@@ -17,7 +17,7 @@ from srwgan.training.losses import content_loss, lattice_loss
 from srwgan.training.objective import Objective
 from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss
-from srwgan.training.step import StepOptions, Trainer
+from srwgan.training.step import STEADY_KEY, StepOptions, Trainer
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 TERMS = tuple(WEIGHTS.weights("full"))
@@ -497,6 +497,40 @@ def test_the_lattice_term_takes_part_by_its_weight(eagerly):
     sgd(generator, lambda: 2 * tf.reduce_mean(lattice_loss(high_res, generator(low_res), scale=2)))
     assert_weights(trainer.generator, generator.get_weights())
     assert metrics["lattice"] > 0 and "reconstruction" not in metrics
+
+
+def test_the_steady_term_is_the_difference_from_the_moved_crop_put_back(eagerly):
+    low_res, high_res, e = batch()
+    trainer = build(Objective(cweight=0, advweight=0, rweight=0, steadyweight=3.0))
+    generator, _ = networks()
+    offset = np.array(tf.random.stateless_uniform([2], trainer.step_key(STEADY_KEY), -1, 2, tf.int32))
+    moved = np.roll(high_res, offset, axis=(1, 2))
+    other = generator(to_range(downscale(np.float32(moved + 1) * 127.5, 2)))
+    put_back = np.roll(other, -offset, axis=(1, 2))
+    metrics = trainer.train_batch((low_res, high_res, e), "full")
+    inner = np.s_[:, 4:-4, 4:-4]
+    np.testing.assert_allclose(metrics["steady"], np.abs(generator(low_res) - put_back)[inner].mean(), rtol=1e-4)
+    sgd(generator, lambda: 3 * tf.reduce_mean(tf.abs(generator(low_res) - put_back)[inner]))
+    assert_weights(trainer.generator, generator.get_weights())
+
+
+def test_the_steady_term_is_zero_where_nothing_moves():
+    _, high_res, _ = batch()
+    flat = tf.ones_like(high_res) * 0.2
+    trainer = build(Objective(cweight=0, steadyweight=1.0), repeat_edges=20)  # as a picture to upscale: no zeros beyond
+    low_res = to_range(downscale((flat + 1.0) * 127.5, 2))
+    fake = trainer.generate(low_res)
+    np.testing.assert_allclose(trainer.steady_loss(flat, fake), 0.0, atol=1e-5)
+
+
+def test_crops_are_moved_by_less_than_a_low_resolution_pixel_and_not_always_alike():
+    trainer = build(Objective(cweight=0, steadyweight=1.0))
+    offsets = set()
+    for step in range(60):
+        trainer.generator_optimizer.iterations.assign(step)
+        drawn = tf.random.stateless_uniform([2], trainer.step_key(STEADY_KEY), -1, 2, tf.int32)
+        offsets.add(tuple(np.array(drawn)))
+    assert offsets == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
 
 
 # Self-adaptive weights
