@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
+from srwgan.media.still.errors import ReadError
 from srwgan.media.still.metadata import (
     IPTC_TAG,
     XMP_TAG,
@@ -137,11 +138,11 @@ def encode_heif(pixels, path, extras, quality):
 
 
 def import_pillow_heif(path):
-    """The module `pillow_heif`. Raises ValueError, saying what to install, where it is missing."""
+    """The module `pillow_heif`. Raises `ReadError`, saying what to install, where it is missing."""
     try:
         import pillow_heif
     except ImportError:
-        raise ValueError(f"{path}: HEIC needs pillow-heif, which is not installed. Run: {HEIF_REQUIREMENT}") from None
+        raise ReadError(f"{path}: HEIC needs pillow-heif, which is not installed. Run: {HEIF_REQUIREMENT}") from None
     return pillow_heif
 
 

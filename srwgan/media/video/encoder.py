@@ -16,6 +16,7 @@ class Codec:
     crf: int
     max_crf: int
     options: dict
+    longest_side: int  # that the encoder takes
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class Container:
 
 
 CODECS = {
-    "h264": Codec("libx264", 18, 51, {"preset": "faster"}),
-    "hevc": Codec("libx265", 20, 51, {"preset": "fast", "x265-params": "log-level=error"}),
-    "vp9": Codec("libvpx-vp9", 28, 63, {"row-mt": "1", "cpu-used": "4"}),
-    "av1": Codec("libsvtav1", 28, 63, {"preset": "8"}),
+    "h264": Codec("libx264", 18, 51, {"preset": "faster"}, 16_384),
+    "hevc": Codec("libx265", 20, 51, {"preset": "fast", "x265-params": "log-level=error"}, 65_534),
+    "vp9": Codec("libvpx-vp9", 28, 63, {"row-mt": "1", "cpu-used": "4"}, 65_534),
+    "av1": Codec("libsvtav1", 28, 63, {"preset": "8"}, 16_384),
 }
 CONTAINERS = {
     ".mp4": Container("mp4", ("h264", "hevc", "vp9", "av1"), "aac"),
@@ -100,6 +101,24 @@ def available_codecs(path):
             continue
         names.append(name)
     return names
+
+
+def check_opens(settings, path):
+    """Raises ValueError, before the work, where the encoder does not take such frames."""
+    (width, height), codec = settings.size, CODECS[settings.codec]
+    longest = max(width, height)
+    others = [
+        name for name in available_codecs(path) if longest <= CODECS[name].longest_side and name != settings.codec
+    ]
+    instead = f", or --codec {' or '.join(others)}" if others else ""
+    expected = f"Expected a smaller --size or --scale-out{instead}."
+    if longest > codec.longest_side:
+        limit = f"more than {settings.codec} takes ({codec.longest_side} a side)"
+        raise ValueError(f"{path}: its frames would have {width}x{height} pixels, {limit}. {expected}")
+    try:
+        settings.new_encoder()
+    except import_av().FFmpegError:
+        raise ValueError(f"{path}: {settings.codec} takes no frames of {width}x{height} pixels. {expected}") from None
 
 
 def encoder_settings(path, size, source=None, codec=None, crf=None, frame_rate=None, pixel_aspect=None):

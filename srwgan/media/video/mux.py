@@ -2,13 +2,21 @@
 
 from fractions import Fraction
 
+from srwgan.media.video import timeline
 from srwgan.media.video.encoder import CODECS
 from srwgan.media.video.pyav import import_av
 from srwgan.media.video.reader import codec_name, open_video
+from srwgan.whole_files import temporary_beside
 
 # Written by the muxer itself, or about the source's encoding and turn, which the new file does not share.
 OWN_TAGS = {"encoder", "duration", "rotate", "major_brand", "minor_version", "compatible_brands", "vendor_id",
             "number_of_frames", "number_of_bytes", "bps", "alpha_mode"}  # fmt: skip
+# What browsers, phones and television sets play in an MP4.
+COVERS_IN_MP4 = {"mjpeg", "png", "bmp"}
+PLAYED_IN_MP4 = {"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus"}
+CHANNEL_BITS = 96_000  # a second, of a channel of sound that is encoded anew
+# Raw sound often has channels without saying where they stand.
+USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 
@@ -33,6 +41,28 @@ def mux_video(path, container, settings, folder, end_tick, source=None):
     return messages
 
 
+def check_tracks(path, container, settings, source):
+    """Opens what `mux_video` will write, so that what cannot be is known before the work. Leaves nothing.
+
+    Raises:
+        ValueError: the tracks do not go into such a file together.
+    """
+    av = import_av()
+    temporary = temporary_beside(path)
+    try:
+        with open_video(source.path) as original, _open_output(temporary, container, settings) as output:
+            main = original.streams[source.info.stream_index]
+            _new_video_stream(output, settings)
+            _tracks(original, main, output, container, source)
+            output.start_encoding()
+    except av.FFmpegError:
+        raise ValueError(
+            f"{source.path}: its tracks do not go into {container.format}. Expected another --format."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _open_output(path, container, settings):
     options = {}
     if container.format in ("mp4", "mov"):
@@ -42,14 +72,19 @@ def _open_output(path, container, settings):
 
 
 def _video_stream(output, settings, folder):
-    stream = output.add_stream(CODECS[settings.codec].encoder, rate=settings.frame_rate)
-    settings.apply(stream.codec_context)
-    stream.time_base = settings.time_base
-    stream.codec_context.open()
+    stream = _new_video_stream(output, settings)
     headers = bytes(stream.codec_context.extradata or b"").hex()
     for segment in folder.segments:
         if segment["extradata"] != headers:
             raise ValueError(f"{folder.path}: made by another encoder. Remove it and start over.")
+    return stream
+
+
+def _new_video_stream(output, settings):
+    stream = output.add_stream(CODECS[settings.codec].encoder, rate=settings.frame_rate)
+    settings.apply(stream.codec_context)
+    stream.time_base = settings.time_base
+    stream.codec_context.open()
     return stream
 
 
@@ -91,8 +126,11 @@ def _interleave(output, video_packets, original, tracks):
     """Muxes all packets roughly by time, so that the muxer need not hold many."""
     video = next(video_packets, None)
     if tracks:
-        for packet in original.demux([track.original for track in tracks]):
-            track = next(track for track in tracks if track.original.index == packet.stream.index)
+        by_index = {track.original.index: track for track in tracks}
+        for packet in timeline.packets(original):
+            track = by_index.get(packet.stream.index)
+            if track is None:
+                continue
             if packet.dts is not None:
                 time = packet.dts * packet.time_base
                 while video is not None and video.dts * video.time_base <= time:
@@ -112,17 +150,80 @@ def _tracks(original, main, output, container, source):
             continue
         name = codec_name(stream)
         label = f"{source.path}: {stream.type} track {stream.index} ({name})"
-        track = None
         if stream.type in ("audio", "subtitle") and stream.codec_context:
-            track = _copied(stream, output, source.info.start)
-            if track is None and stream.type == "audio":
+            played = stream.type != "audio" or is_played(name, container)
+            track = _copied(stream, output, source.info.start) if played else None
+            if track is None and stream.type == "audio" and can_encode(stream, container.audio_encoder):
                 track = _Encoded(stream, output, container.audio_encoder, source.info.start)
                 messages.append(f"{label}: encoded anew as {container.audio_encoder} for {container.format}.")
-        if track is None:
-            messages.append(f"{label}: left out: {container.format} does not take it.")
+            if track is None:
+                messages.append(f"{label}: left out: {container.format} does not take it.")
+            else:
+                tracks.append(track)
+        elif _is_cover(stream) and container.format in ("mp4", "mov") and name in COVERS_IN_MP4:
+            tracks.append(_Cover(stream, output))
+        elif stream.type == "attachment" or _is_cover(stream):
+            reason = _attach(stream, original, output, container)
+            if reason:
+                messages.append(f"{label}: left out: {reason}.")
+        elif stream.type == "video":
+            messages.append(f"{label}: left out: only the first picture track is upscaled.")
         else:
-            tracks.append(track)
+            messages.append(f"{label}: left out: it is no picture, sound or subtitles.")
     return tracks, messages
+
+
+def is_played(codec: str, container) -> bool:
+    """Whether players of the container's files are to be expected to know a sound codec, beside FFmpeg's own."""
+    return container.format != "mp4" or codec in PLAYED_IN_MP4
+
+
+def _is_cover(stream):
+    from av.stream import Disposition
+
+    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+
+
+def _attach(stream, original, output, container):
+    """Takes an attachment or a cover over. Returns why it cannot be, None where it was."""
+    if _is_cover(stream):
+        data = _cover(original, stream)
+        kind = {"mjpeg": "jpeg"}.get(codec_name(stream), codec_name(stream))
+        name = stream.metadata.get("filename") or f"cover.{'jpg' if kind == 'jpeg' else kind}"
+        mimetype = stream.metadata.get("mimetype") or f"image/{kind}"
+    else:
+        data, name, mimetype = stream.data, stream.name, stream.mimetype
+    if not data:
+        return "it is empty"
+    if container.format == "matroska":
+        output.add_attachment(name or "attachment", mimetype or "application/octet-stream", bytes(data))
+        return None
+    return f"{container.format} holds no attached files"
+
+
+class _Cover:
+    """A cover in an MP4, a track of one packet that players take for no film."""
+
+    def __init__(self, original, output):
+        from av.stream import Disposition
+
+        self.original, self._copy = original, output.add_stream_from_template(original)
+        self._copy.disposition = Disposition.attached_pic
+
+    def packets(self, packet):
+        if not packet.size:
+            return []
+        packet.stream = self._copy
+        return [packet]
+
+
+def _cover(original, stream):
+    """The file of a cover, which is the only packet of its stream."""
+    with open_video(original.name) as again:
+        for packet in again.demux(again.streams[stream.index]):
+            if packet.size:
+                return bytes(packet)
+    return b""
 
 
 def _copied(stream, output, start):
@@ -141,27 +242,53 @@ class _Copied:
         copy.time_base = original.time_base
         copy.disposition = original.disposition
         _copy_tags(original, copy)
+        self._last = self._end = None
 
     def packets(self, packet):
         if packet.dts is None or packet.pts is None:  # the mark of the end
             return []
         packet.pts -= self._shift
         packet.dts -= self._shift
+        if self._last is not None and packet.dts <= self._last:  # an overlap where recordings were joined
+            if packet.dts + (packet.duration or 0) <= self._end or self.original.type != "audio":
+                return []
+            packet.pts += self._last + 1 - packet.dts
+            packet.dts = self._last + 1
+        self._last, self._end = packet.dts, packet.dts + (packet.duration or 0)
         packet.stream = self._copy
         return [packet]
+
+
+def sound_settings(stream, encoder):
+    """(sample rate, layout, channels) of a track that is encoded anew."""
+    context = stream.codec_context
+    rate = context.sample_rate if encoder == "aac" and context.sample_rate in AAC_RATES else 48_000
+    channels = context.layout.nb_channels or context.channels
+    return rate, USUAL_LAYOUTS.get(channels, context.layout.name), channels
+
+
+def can_encode(stream, encoder):
+    """Whether an encoder opens for the track's sound."""
+    av = import_av()
+    rate, layout, channels = sound_settings(stream, encoder)
+    try:
+        context = av.CodecContext.create(encoder, "w")
+        context.sample_rate, context.layout, context.bit_rate = rate, layout, CHANNEL_BITS * channels
+        context.format, context.time_base = context.codec.audio_formats[0].name, Fraction(1, rate)
+        context.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 class _Encoded:
     """A track of sound that is encoded anew."""
 
     def __init__(self, original, output, encoder, start):
-        self.original, self._start = original, start
-        rate = original.codec_context.sample_rate
-        if encoder != "aac" or rate not in AAC_RATES:
-            rate = 48_000
-        layout = original.codec_context.layout
-        self._stream = output.add_stream(encoder, rate=rate, layout=layout.name)
-        self._stream.bit_rate = 96_000 * layout.nb_channels
+        self.original, self._start, self._end = original, start, None
+        rate, layout, channels = sound_settings(original, encoder)
+        self._stream = output.add_stream(encoder, rate=rate, layout=layout)
+        self._stream.bit_rate = CHANNEL_BITS * channels
         self._stream.disposition = original.disposition
         _copy_tags(original, self._stream)
 
@@ -174,6 +301,11 @@ class _Encoded:
         for frame in frames:
             if frame.pts is not None:
                 frame.pts -= round(self._start / frame.time_base)
+                end = frame.pts + round(frame.samples / Fraction(frame.sample_rate) / frame.time_base)
+                if self._end is not None and end <= self._end:  # an overlap where recordings were joined
+                    continue
+                frame.pts = frame.pts if self._end is None else max(frame.pts, self._end)
+                self._end = max(end, frame.pts)
             encoded += self._stream.encode(frame)
         if packet.dts is None and not packet.size:
             encoded += self._stream.encode(None)

@@ -6,11 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from srwgan.media.video import timeline
 from srwgan.media.video.colors import HLG, PQ, RESERVED, UNSPECIFIED, RgbConverter, frame_matrix
 from srwgan.media.video.pyav import import_av
 
-TS_DISCONT = 0x0200  # FFmpeg's flag of formats whose clocks start anywhere (MPEG-TS, ...)
 HIGHEST_RATE = 1000  # frames a second; a rate above is a guess gone wrong
+PROBED = 100  # packets whose times tell the rate of a file that does not
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class VideoReader:
     def _timed_frames(self):
         """Decoded frames with strictly increasing timestamps, also where the file has none or repeats one."""
         tick, interval = self.info.time_base, 1 / (self.frame_rate or 25)
-        pts, self.end = None, None
+        pts, self.end, resized = None, None, False
         for frame in self._decoded_frames():
             last = pts
             pts = frame.pts * (frame.time_base or tick) - self.info.start if frame.pts is not None else None
@@ -103,6 +104,12 @@ class VideoReader:
                 pts = Fraction(0) if last is None else last + interval
             elif last is not None and pts <= last:
                 pts = last + tick
+            if (frame.width, frame.height) != self.info.coded_size and not resized:
+                resized = True
+                self.messages.append(
+                    f"{self.path}: frames of {frame.width}x{frame.height} from {float(pts):.2f} s on: "
+                    f"made as large as the first."
+                )
             yield frame, pts
             shown = frame.duration * (frame.time_base or tick) if frame.duration else 0
             end = pts + (shown or interval)
@@ -128,7 +135,9 @@ class VideoReader:
 
     def _packets(self, container, stream):
         try:
-            yield from container.demux(stream)
+            for packet in timeline.packets(container):
+                if packet.stream.index == stream.index:
+                    yield packet
         except import_av().FFmpegError as error:
             self.messages.append(f"{self.path}: unreadable from here on ({_reason(error)}).")
 
@@ -155,6 +164,8 @@ def probe_video(path):
         coded_size = (frame.width, frame.height)
         pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
         rate = _frame_rate(stream)
+        if rate and stream.time_base == 1 / rate:
+            rate = _rate_of_packets(path, stream.index) or rate
         duration = _duration(container, stream)
         return VideoInfo(
             path=path,
@@ -280,8 +291,23 @@ def _frame_rate(stream):
     return next((rate for rate in rates if rate and rate <= HIGHEST_RATE), None)
 
 
+def _rate_of_packets(path, index):
+    """The rate by the times of the first packets, of a file that gives its clock's ticks for one (Matroska's ms)."""
+    times = []
+    with open_video(path) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.pts is not None:
+                times.append(packet.pts * packet.time_base)
+            if len(times) == PROBED:
+                break
+    times.sort()
+    if len(times) < 2 or times[-1] == times[0]:
+        return None
+    return (len(times) - 1) / Fraction(times[-1] - times[0])
+
+
 def _time_origin(container, stream):
-    if not container.format.flags & TS_DISCONT:
+    if not container.format.flags & timeline.TS_DISCONT:
         return min(Fraction(0), (stream.start_time or 0) * stream.time_base)
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]
     return min(starts, default=Fraction(0))

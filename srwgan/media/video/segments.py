@@ -14,6 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
+LONGEST_NAME = 255  # bytes, in nearly all file systems
 ENDS = 1 << 20  # bytes at either end of a file that its identity covers
 
 
@@ -100,6 +101,14 @@ class SegmentFolder:
         for path in self.path.iterdir():
             if path.name not in kept:
                 path.unlink()
+
+
+def parts_folder(path) -> Path:
+    """The folder of the segments of the video `path`: its name and ".parts", or less of it where that is too long."""
+    path = Path(path)
+    if len(os.fsencode(f"{path.name}.parts")) <= LONGEST_NAME:
+        return path.with_name(f"{path.name}.parts")
+    return path.with_name(f"{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.parts")
 
 
 def file_identity(path):

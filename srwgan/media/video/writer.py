@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from srwgan.media.video.colors import YuvConverter
-from srwgan.media.video.encoder import CODECS, container_of, encoder_settings
-from srwgan.media.video.mux import mux_video
+from srwgan.media.video.encoder import CODECS, check_opens, container_of, encoder_settings
+from srwgan.media.video.mux import check_tracks, mux_video
 from srwgan.media.video.pyav import import_av
-from srwgan.media.video.segments import SegmentFolder, file_identity
+from srwgan.media.video.segments import SegmentFolder, file_identity, parts_folder
+from srwgan.whole_files import temporary_beside
 
 SEGMENT_FRAMES = 250
 
@@ -54,8 +55,11 @@ class VideoWriter:
         if self._settings.size != self.size:
             width, height = self._settings.size
             self.messages.append(f"{self.path}: {width}x{height}, since the codec takes even sizes only.")
+        check_opens(self._settings, self.path)
+        if source:
+            check_tracks(self.path, container_of(self.path), self._settings, source)
         self._source_identity = file_identity(source.path) if source else None
-        self._folder = SegmentFolder(f"{self.path}.parts", self._job(settings))
+        self._folder = SegmentFolder(parts_folder(self.path), self._job(settings))
         self._to_yuv = YuvConverter(self._settings.matrix)
         self._encoder = self._packets_file = self._last_tick = self._end = None
         self._packets, self._frames_in_segment = [], 0
@@ -116,7 +120,7 @@ class VideoWriter:
             raise ValueError(f"{self.path}: no frame was written.")
         if self._source and file_identity(self._source.path) != self._source_identity:
             raise ValueError(f"{self._source.path}: changed while it was read.")
-        temporary = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        temporary = temporary_beside(self.path)
         try:
             self.messages += mux_video(
                 temporary, container_of(self.path), self._settings, self._folder, self._end_tick(), self._source
