@@ -1,6 +1,7 @@
 """What Pillow opens, as pixels that a person would recognize; deep, odd and doubtful ones past Pillow."""
 
 import io
+import re
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -84,7 +85,8 @@ def reduced_bits(image: Image.Image, data: bytes, page=None) -> int | None:
         at = data.find(b"\xff\x4f\xff\x51")  # SIZ: its 38th byte has the first component's bits, less 1
         bits = (data[at + 42] & 127) + 1 if 0 <= at < len(data) - 42 else 8
     elif image.format == "PPM" and not image.mode.startswith("I"):
-        bits = 16 if any("PPM" in str(tile[0]) or ";16" in str(tile[3]) for tile in image.tile) else 8
+        numbers = re.sub(rb"#[^\n]*\n", b" ", data[:4096]).split(maxsplit=4)
+        bits = int(numbers[3]).bit_length() if len(numbers) > 4 and numbers[3].isdigit() else 8
     elif image.format == "AVIF":
         at = data.find(b"av1C")
         bits = (12 if data[at + 6] & 32 else 10) if 0 <= at < len(data) - 6 and data[at + 6] & 64 else 8

@@ -23,6 +23,7 @@ from srwgan.media.still.metadata import (
 from srwgan.media.still.tiff import import_tifffile
 
 LONGEST_JPEG_BLOCK = 65_000  # bytes of EXIF, XMP or IPTC in one JPEG segment, with their headers
+PAGE_NUMBER = 297
 HEIF_REQUIREMENT = "python3 -m pip install -r requirements-heif.txt"
 
 
@@ -159,7 +160,8 @@ def encode_tiff(pixels, path, extras, quality):
     packets = [(tag, block) for tag, block in ((XMP_TAG, extras.xmp), (IPTC_TAG, extras.iptc)) if block]
     if pixels.dtype == np.uint8:
         nested = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo} & set(tags)
-        compression = None if nested else "tiff_adobe_deflate"  # Pillow cannot write both
+        # Neither directories nor pairs of numbers get through libtiff, by which Pillow compresses.
+        compression = None if nested or PAGE_NUMBER in tags else "tiff_adobe_deflate"
         for tag, block in packets:
             tags[tag] = block
         metadata = extras.for_pillow("icc_profile", "dpi")

@@ -11,9 +11,10 @@ from PIL import Image, features
 
 from srwgan.media.kinds import HEAD_BYTES, type_of
 from srwgan.media.still import png
+from srwgan.media.still.bmp import decode_bit_fields, has_bit_fields
 from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_png, reduced_bits, run_length_bmp
 from srwgan.media.still.encoding import ENCODERS, Extras, import_pillow_heif
-from srwgan.media.still.errors import ReadError, Unsupported, decoding_errors, unsupported
+from srwgan.media.still.errors import Damaged, ReadError, decoding_errors, unsupported
 from srwgan.media.still.metadata import (
     UPRIGHT,
     fitted_xmp,
@@ -123,6 +124,8 @@ def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
                 check_pixels(page.width, page.height, path, max_pixels)
             if bits := reduced_bits(image, data, page):
                 notes.append(f"{path}: {bits} bits a sample reduced to 8.")
+            if image.format == "PNG":
+                png.check_pixels(data, path)
             pixels = decode(image, data, path, page)  # before EXIF: a PNG's may follow its pixels
             notes += frame_notes(image, path)
             orientation, exif = take_exif(image, path, notes)
@@ -332,13 +335,10 @@ def read_past_pillow(data, path, max_pixels, error):
         return Picture(np.ascontiguousarray(pixels), "TIFF", size=pixels.shape[1::-1])
     if found not in MORE_IN_FFMPEG:
         raise error
+    pixels = decode_bit_fields(data) if has_bit_fields(data) else None
     try:
-        pixels = decode_by_ffmpeg(data, path, f"this kind of {found}")
-    except Unsupported:
-        raise
-    except ReadError as second:
-        if "needs PyAV" in str(second):
-            raise
+        pixels = decode_by_ffmpeg(data, path, f"this kind of {found}") if pixels is None else pixels
+    except Damaged:
         raise error from None
     check_pixels(*pixels.shape[1::-1], path, max_pixels)
     if found == "BMP" and pixels.shape[-1] == 4 and not pixels[..., 3].any():

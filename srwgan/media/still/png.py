@@ -21,6 +21,11 @@ from srwgan.media.still.errors import CutOff, Damaged
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # How samples become light, for viewers that find no ICC profile. Chunks on bits and backgrounds speak of other pixels.
 COLOR_CHUNKS = ("cICP", "mDCV", "cLLI", "sRGB", "gAMA", "cHRM")
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
+# Where each pass of an interlaced PNG starts, and its steps: x, y, step in x, step in y.
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+WHOLE = ((0, 0, 1, 1),)
+BLOCK = 1 << 20
 FRAME_CHUNKS = ("acTL", "fcTL", "fdAT")  # ancillary by their name, but an animation is not itself without them
 SRGB_GAMMA, SRGB_CHROMATICITIES = 45455, (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 SRGB_CODES = (b"\x01\x0d\x00\x01",)  # cICP: primaries of BT.709, transfer of sRGB, RGB, full range
@@ -103,6 +108,39 @@ def cut_in_pixels(kept):
     except zlib.error:
         return True
     return not stream.eof
+
+
+def check_pixels(data: bytes, path):
+    """Raises `Damaged` where the compressed pixels are broken, or fewer than the picture's.
+
+    Decoders show what there is, and leave the rest black.
+    """
+    parts = {}
+    for chunk in chunks(data, path):
+        parts.setdefault(chunk.name, []).append(chunk.body)
+    width, height, bits, color_type, _, _, interlaced = struct.unpack(">II5B", parts["IHDR"][0])
+    pixel_bits = bits * CHANNELS.get(color_type, 1)
+    expected = sum(
+        rows * (1 + -(-columns * pixel_bits // 8))
+        for rows, columns in (pass_size(width, height, *step) for step in (ADAM7 if interlaced else WHOLE))
+        if rows and columns
+    )
+    stream, there = zlib.decompressobj(), 0
+    try:
+        for part in parts["IDAT"]:
+            waiting = bytes(part)
+            while waiting and there < expected:
+                there += len(stream.decompress(waiting, BLOCK))
+                waiting = stream.unconsumed_tail
+    except zlib.error:
+        raise Damaged(f"{path}: damaged: the pixels of the PNG cannot be decoded.") from None
+    if there < expected:
+        raise CutOff(f"{path}: damaged: the pixels of the PNG end early.")
+
+
+def pass_size(width, height, x, y, step_x, step_y):
+    """(rows, columns) of a pass of an interlaced PNG."""
+    return -(-max(height - y, 0) // step_y), -(-max(width - x, 0) // step_x)
 
 
 def color_chunks(data: bytes, path) -> dict[str, bytes]:
