@@ -9,7 +9,7 @@ from srwgan.data.degradations import add_grain, check_degradation, degrade
 from srwgan.pixels import downscale, to_range
 
 TRAINING, VALIDATION, GRAIN = 1, 2, 3  # what a NumPy generator is for, the last part of its key
-PLACE_KEY, TURN_KEY, POSITION_KEY = 0, 1 << 40, 2 << 40  # what TensorFlow draws, added to the first part of its key
+PLACE_KEY, TURN_KEY, POSITION_KEY = 0, 1 << 40, 2 << 40  # what TensorFlow's key[0] is for, see `CropStream`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class CropOptions:
             `degradations.add_grain`; 0: none.
 
     Raises:
-        ValueError: an unknown degradation or condition, or a condition without a degradation.
+        ValueError: an unknown degradation, or a condition without a degradation.
     """
 
     crop: int = 256
@@ -56,15 +56,21 @@ class CropStream:
     What sample i of epoch e is depends on (seed, e, i) alone, not on threads, workers or earlier draws. So a resumed or
     a distributed run sees what an uninterrupted one sees.
 
-    TensorFlow's stateless draws take a key of two int64; what is drawn is packed into it like this:
+    TensorFlow's stateless draws take a key of two int64. key[1] is the sample. key[0] holds three numbers, each with
+    room for all values of the next:
 
     ```
-    key[0] = seed x 1,000,003 + epoch + use        key[1] = sample
-             use: 0 for the place, 2^40 for the turn, 2 x 2^40 for the penalty positions
+    key[0] = use + seed x 1,000,003 + epoch
+
+    0           1,000,003    2,000,006          2^40                            2 x 2^40
+    |-----------|-----------|-----------|- ... -|-----------|-----------|- ... -|-----------|- ...
+      seed 0      seed 1      seed 2              seed 0      seed 1              seed 0
+      epoch 0, 1, 2, ... in each
+    '------------- place ---------------- ... --'------------- turn ----- ... --'-- penalty positions
     ```
 
-    The factor keeps (seed, epoch) apart for up to a million epochs, and 2^40 the uses for up to a million seeds.
-    NumPy's generators, which draw degradations and grain, take the key [seed, epoch, sample, use] as it is.
+    So keys differ for up to a million epochs and a million seeds. NumPy's generators, which draw degradations and
+    grain, take the key [seed, epoch, sample, use] as it is.
 
     Args:
         photos: a `Photos`, or a list of (H, W, 3) uint8 arrays, each at least crop x crop.
@@ -101,7 +107,8 @@ class CropStream:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
-    def photo_of_each_sample(self, epoch, number):
+    def photo_of_each_sample(self, epoch: int, number: int) -> np.ndarray:
+        """(number,) indices of the photographs that an epoch's samples are cut from."""
         random = np.random.default_rng([self.options.seed, epoch])
         if self.options.sampling == "area":
             areas = np.array([height * width for height, width in self.shapes()], np.float64)
@@ -110,6 +117,7 @@ class CropStream:
         return np.concatenate([random.permutation(len(self.photos)) for _ in range(rounds)])[:number]
 
     def shapes(self):
+        """(H, W) of each photograph."""
         return getattr(self.photos, "shapes", None) or [photo.shape[:2] for photo in self.photos]
 
     def draw(self, epoch, sample, photo):
@@ -138,12 +146,23 @@ class CropStream:
         )
 
     def cut_degraded(self, photo, place, turn, epoch, sample):
+        """What `cut` gives, its degraded low-resolution partner and the strength."""
         crop = self.cut(photo, place, turn, epoch, sample)
         random = np.random.default_rng([self.options.seed, epoch, sample, TRAINING])
-        low_res, strength = degrade(self.options.degradation, crop, self.photos[int(photo)], self.options.scale, random)
+        low_res, strength = degrade(
+            self.options.degradation, crop, photo=self.photos[int(photo)], scale=self.options.scale, random=random
+        )
         return crop, low_res, np.float32(strength)
 
     def cut(self, photo, place, turn, epoch, sample):
+        """A crop, uint8.
+
+        Args:
+            photo: the photograph's index.
+            place: (2,) in [0, 1), of the top and the left among all that are possible.
+            turn: 0 to 7: quarter turns, mirrored first from 4 on.
+            epoch, sample: the key of the grain.
+        """
         pixels, side = self.photos[int(photo)], self.options.crop
         top, left = (np.array(pixels.shape[:2]) - side + 1) * place.astype(np.float64)
         top, left = min(int(top), pixels.shape[0] - side), min(int(left), pixels.shape[1] - side)
@@ -154,32 +173,34 @@ class CropStream:
         return add_grain(crop, np.random.default_rng([self.options.seed, epoch, sample, GRAIN]), self.options.grain)
 
     def finish(self, crops, e, low_res=None, strength=None):
+        """A batch as `epoch` gives it; clean low resolutions are made here, for the whole batch at once."""
         low_res = to_range(downscale(crops, self.options.scale) if low_res is None else low_res)
         return low_res if self.options.condition == "none" else (low_res, strength), to_range(crops), e
 
 
 def held_out_crops(photos, number: int, options: CropOptions):
-    """Fixed crops for validation, the centres of the first `number` photographs: (low_res, high_res) in [-1, 1].
+    """Fixed crops for validation, the centers of the first `number` photographs: (low_res, high_res) in [-1, 1].
 
     With a condition: ((low_res, strength), high_res). Degradations are the same in every run, whatever its seed.
     """
     photos = [photos[i] for i in range(min(number, len(photos)))]
-    crops = [centre(photo, options.crop) for photo in photos]
+    crops = [center_crop(photo, options.crop) for photo in photos]
     high_res = tf.constant(np.stack(crops))
     if options.degradation == "bicubic":
         return to_range(downscale(high_res, options.scale)), to_range(high_res)
     pairs = []
     for i, (photo, crop) in enumerate(zip(photos, crops, strict=True)):
         random = np.random.default_rng([i, 0, 0, VALIDATION])
-        pairs.append(degrade(options.degradation, crop, photo, options.scale, random))
+        pairs.append(degrade(options.degradation, crop, photo=photo, scale=options.scale, random=random))
     low_res, strength = zip(*pairs, strict=True)
     low_res, strength = to_range(tf.constant(np.stack(low_res))), tf.constant(strength, tf.float32)
     return low_res if options.condition == "none" else (low_res, strength), to_range(high_res)
 
 
-def centre(photo, size):
-    top, left = (photo.shape[0] - size) // 2, (photo.shape[1] - size) // 2
-    return photo[top : top + size, left : left + size]
+def center_crop(photo, side):
+    """The (side, side, 3) in the middle of a photograph."""
+    top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+    return photo[top : top + side, left : left + side]
 
 
 def images_of(inputs):

@@ -1,8 +1,9 @@
-"""What pictures suffer besides being made smaller: a GIF's palette and dither, or a camera's and the web's wear.
+"""What pictures suffer besides being made smaller: a GIF's palette and dither, or a camera's blur and the web's JPEGs.
 
-A degradation takes a high-resolution crop to its low-resolution partner and says how strong it was, from 0, nearly the
-clean bicubic downscale, to 1. All that is random comes from the generator it is given. Pictures are uint8 RGB, and
-every step keeps them in place: resizing maps borders to borders, kernels are symmetric.
+A degradation takes a high-resolution crop to its low-resolution partner. It also says how strong it was: from 0, nearly
+the clean bicubic downscale, to 1. All that is random is drawn from the `numpy.random.Generator` that it is given.
+Pictures are uint8 RGB. Every step keeps a picture in its place: resizing maps borders to borders, and kernels are
+symmetric.
 """
 
 import io
@@ -15,37 +16,42 @@ from srwgan.media.gif.palettes import DITHERS, PaletteMapper
 from srwgan.pixels import BICUBIC, resize, to_levels
 
 DEGRADATIONS = ("bicubic", "gif", "real", "mixed")
-CONDITIONS = ("none", "noise")
 
 QUANTIZERS = {"median cut": Image.Quantize.MEDIANCUT, "octree": Image.Quantize.FASTOCTREE}
 MOST_COLORS = 256
 MOST_OTHER_FRAMES = 3
 
 RESIZERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": BICUBIC}
-LEFT_OUT = 0.25  # how often a step of the chain is
-GRAY_SHARE = 0.4  # of the noise
+LEFT_OUT = 0.25  # how often a step of the chain is left out
+GRAY_SHARE = 0.4  # how often noise is gray
 
 
-def check_degradation(degradation, condition="none"):
-    """Raises ValueError for unknown names, and for a condition that would always be 0."""
-    for name, value, accepted in (("degradation", degradation, DEGRADATIONS), ("condition", condition, CONDITIONS)):
-        if value not in accepted:
-            raise ValueError(f"Received: --{name} {value}. Expected one of {', '.join(accepted)}.")
-    if condition == "noise" and degradation == "bicubic":
+def check_degradation(degradation: str, condition: str = "none"):
+    """Makes sure that a degradation is known and that a generator's condition can be told something by it.
+
+    The names of conditions are the generator's, see `srwgan.networks.generator.CONDITIONS`.
+
+    Raises:
+        ValueError: an unknown degradation, or a condition on a strength that is always 0.
+    """
+    if degradation not in DEGRADATIONS:
+        raise ValueError(f"Received: --degradation {degradation}. Expected one of {', '.join(DEGRADATIONS)}.")
+    if condition != "none" and degradation == "bicubic":
         raise ValueError(
-            "Received: --condition noise with --degradation bicubic, whose strength is always 0. "
+            f"Received: --condition {condition} with --degradation bicubic, whose strength is always 0. "
             "Expected --degradation gif, real or mixed."
         )
 
 
-def degrade(degradation, crop, photo, scale, random):
-    """The low-resolution partner of a crop, and the strength of what befell it.
+def degrade(degradation: str, crop: np.ndarray, *, photo: np.ndarray, scale: int, random: np.random.Generator):
+    """The low-resolution partner of a crop, and the strength of its degradation.
 
     Args:
-        degradation: "bicubic", "gif", "real", or "mixed", one of the three with equal chances.
+        degradation: "bicubic", "gif", "real", or "mixed", which is one of the three with equal chances.
         crop: (c, c, 3) uint8, c a multiple of scale.
-        photo: (H, W, 3) uint8, what the crop was cut from, for colours of further frames.
-        random: a `numpy.random.Generator`, the source of all draws.
+        photo: (H, W, 3) uint8, what the crop was cut from; a GIF's palette may have its colors too.
+        scale: how many times smaller the partner is.
+        random: the source of all draws.
 
     Returns:
         ((c / scale, c / scale, 3) uint8, strength in [0, 1]).
@@ -53,89 +59,91 @@ def degrade(degradation, crop, photo, scale, random):
     kinds = {"bicubic": bicubic, "gif": gif, "real": real}
     if degradation == "mixed":
         degradation = random.choice(list(kinds))
-    return kinds[degradation](crop, photo, scale, random)
+    return kinds[degradation](crop, photo=photo, scale=scale, random=random)
 
 
-def bicubic(crop, photo, scale, random):
+def bicubic(crop, *, photo, scale, random):
+    """The clean downscale: antialiased bicubic, of strength 0."""
     return square(crop, crop.shape[0] // scale), 0.0
 
 
-def gif(crop, photo, scale, random):
-    """A frame of a GIF: bicubic, then a palette of 2 to 256 colours (log-uniform), with or without dither.
+def gif(crop, *, photo, scale, random):
+    """A frame of a GIF: bicubic, then a palette of 2 to 256 colors (log-uniform), with or without dither.
 
-    The palette is made for the frame alone or, as often, for one to three more crops of the photograph too, as a clip's
-    global palette is. Strength is (8 - log2 colours) / 7.
+    In half of the cases the palette is made for the frame alone. In the others it is made for one to three more crops
+    of the photograph too, as a clip's global palette is. Strength is (8 - log2 colors) / 7.
     """
     colors = round(2 ** random.uniform(1, np.log2(MOST_COLORS)))
-    small, _ = bicubic(crop, photo, scale, random)
+    small = square(crop, crop.shape[0] // scale)
     frames = [small]
     if random.random() < 0.5:
         others = random.integers(MOST_OTHER_FRAMES) + 1
-        frames += [thinned_crop(photo, crop.shape[0], scale, random) for _ in range(others)]
+        frames += [thinned_crop(photo, crop.shape[0], scale=scale, random=random) for _ in range(others)]
     palette = common_palette(frames, colors, random.choice(list(QUANTIZERS)))
-    dithered = to_palette(small, palette, random.choice(DITHERS), random.integers(8, size=2))
+    dithered = to_palette(small, palette, random.choice(DITHERS), origin=random.integers(8, size=2))
     return dithered, float(1 - np.log2(colors / 2) / np.log2(MOST_COLORS / 2))
 
 
-def thinned_crop(photo, size, scale, random):
-    """Every scale-th pixel of a random crop, which has a frame's colours."""
-    top, left = random.integers(np.array(photo.shape[:2]) - size + 1)
-    return photo[top : top + size : scale, left : left + size : scale]
+def thinned_crop(photo, side, *, scale, random):
+    """Every scale-th pixel of a random crop, which has a frame's colors."""
+    top, left = random.integers(np.array(photo.shape[:2]) - side + 1)
+    return photo[top : top + side : scale, left : left + side : scale]
 
 
-def common_palette(frames, colors, quantizer):
-    """At most `colors` (N, 3) for all frames by Pillow's median cut or octree, as GIF encoders do."""
+def common_palette(frames: list[np.ndarray], colors: int, quantizer: str) -> np.ndarray:
+    """A palette for all frames, as GIF encoders make it.
+
+    Args:
+        frames: uint8 (H, W, 3) of one width.
+        colors: how many at most.
+        quantizer: "median cut" or "octree", both Pillow's.
+
+    Returns:
+        (N, 3) uint8.
+    """
     image = Image.fromarray(np.concatenate(frames)).quantize(colors, QUANTIZERS[quantizer])
     palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
-    return palette[: int(np.asarray(image).max()) + 1]  # 255 + 1 is 0 in uint8
+    return palette[: int(np.asarray(image).max()) + 1]  # an int, since 255 + 1 is 0 in uint8
 
 
 def to_palette(pixels, palette, dither, origin=(0, 0)):
-    """The picture in the palette's colours; `origin` is where in its pattern an ordered dither starts."""
+    """The picture in the palette's colors; `origin` is where in its pattern an ordered dither starts."""
     return palette[PaletteMapper(palette, dither).indices(pixels, origin)]
 
 
-def real(crop, photo, scale, random):
+def real(crop, *, photo, scale, random):
     """A picture that was taken, resized, compressed and passed on, twice: the second-order chain of Real-ESRGAN.
 
-    Two rounds of blur, resizing, noise and JPEG in random order; of the second, the JPEG comes before or after the last
-    resize, to crop / scale, and a sinc filter (Wang et al. 2021, arXiv:2107.10833, with the ranges of its code, but
-    with Gaussian and sinc kernels alone, and antialiasing). Every step has an amount in [0, 1], 0 where it is left out;
-    strength is the largest of them, and uniform.
+    The first round is blur, resizing, noise and JPEG in random order. The second is the same, but for its JPEG. That
+    comes before or after the last resize, to crop / scale, and a sinc filter. The chain is that of Wang et al. 2021,
+    arXiv:2107.10833, with the ranges of its code; but all resizing is antialiased, and kernels are Gaussian or sinc.
+
+    Every step has an amount in [0, 1], 0 where it is left out. Strength is the largest of them, and is uniform.
     """
     size = crop.shape[0] // scale
     blur1, resize1, noise1, jpeg1, blur2, resize2, noise2, jpeg2, ringing = amounts = draw_amounts(9, random)
-    pixels = in_random_order(
-        crop,
-        random,
-        [
-            partial(blur, amount=blur1, widest=0.75, size=size),
-            partial(
-                random_resize,
-                amount=resize1,
-                start=scale * size,
-                least=0.6 * size,
-                most=1.5 * scale * size,
-                shares=(0.2, 0.7, 0.1),
-            ),
-            partial(add_noise, amount=noise1, deviation=30),
-            partial(compress, amount=jpeg1),
-        ],
-    )
-    pixels = in_random_order(
-        pixels,
-        random,
-        [
-            partial(blur, amount=blur2, widest=0.4, size=size),
-            partial(
-                random_resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)
-            ),
-            partial(add_noise, amount=noise2, deviation=25),
-        ],
-    )
-    pixels = in_random_order(
-        pixels, random, [partial(finish, amount=ringing, size=size), partial(compress, amount=jpeg2)]
-    )
+    first_round = [
+        partial(blur, amount=blur1, widest=0.75, size=size),
+        partial(
+            random_resize,
+            amount=resize1,
+            start=scale * size,
+            least=0.6 * size,
+            most=1.5 * scale * size,
+            shares=(0.2, 0.7, 0.1),
+        ),
+        partial(add_noise, amount=noise1, deviation=30),
+        partial(compress, amount=jpeg1),
+    ]
+    second_round = [
+        partial(blur, amount=blur2, widest=0.4, size=size),
+        partial(random_resize, amount=resize2, start=size, least=0.3 * size, most=1.2 * size, shares=(0.3, 0.4, 0.3)),
+        partial(add_noise, amount=noise2, deviation=25),
+    ]
+    last_steps = [partial(finish, amount=ringing, size=size), partial(compress, amount=jpeg2)]
+    pixels = crop
+    for steps in first_round, second_round, last_steps:
+        pixels = in_random_order(pixels, random, steps)
     return pixels, float(amounts.max())
 
 
@@ -146,17 +154,19 @@ def draw_amounts(number, random):
 
 
 def in_random_order(pixels, random, steps):
+    """The picture after all steps, functions of (pixels, random)."""
     for i in random.permutation(len(steps)):
         pixels = steps[i](pixels, random)
     return pixels
 
 
-def blur(pixels, random, amount, widest, size):
+def blur(pixels, random, *, amount, widest, size):
     """A Gaussian or, one time in ten, a sinc filter.
 
     Args:
-        amount: 1 for a standard deviation of `widest`, or a cutoff of 0.8 pi, in pixels of the low-resolution picture.
-        size: side of that, since steps before may have changed the picture's.
+        amount: 0 to 1; 1 is a standard deviation of `widest` pixels, or a cutoff of 0.8 pi.
+        widest: in pixels of the low-resolution picture, as the cutoff is.
+        size: the low-resolution picture's side; that of `pixels` may have been changed by earlier steps.
     """
     if not amount:
         return pixels
@@ -171,7 +181,7 @@ def blur(pixels, random, amount, widest, size):
 
 
 def gaussian_kernel(along, across, angle):
-    """(K, K), sum 1, standard deviations in pixels along an axis at `angle` and across it."""
+    """(K, K) of sum 1, with standard deviations in pixels along an axis at `angle` (radians) and across it."""
     radius = int(np.ceil(3 * max(along, across)))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -180,7 +190,7 @@ def gaussian_kernel(along, across, angle):
 
 
 def sinc_kernel(cutoff, radius):
-    """(K, K), sum 1: a circular low-pass filter, `cutoff` in radians a pixel, which makes edges ring."""
+    """(K, K) of sum 1: a circular low-pass filter, which makes edges ring. The cutoff is in radians a pixel."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     distance = np.hypot(x, y)
     distance[radius, radius] = 1
@@ -206,10 +216,14 @@ def convolve(pixels, kernel):
     return to_levels(np.fft.irfft2(spectrum, shape)[:, 2 * radius :, 2 * radius :].transpose(1, 2, 0))
 
 
-def random_resize(pixels, random, amount, start, least, most, shares):
-    """To a side between start and most, between start and least, or start itself, as often as `shares` say.
+def random_resize(pixels, random, *, amount, start, least, most, shares):
+    """The picture at a side between `start` and one of three ends, by one of `RESIZERS`.
 
-    Sides go geometrically with the amount.
+    Args:
+        amount: 0 to 1; the side is start^(1 - amount) x end^amount.
+        start: the side before any resizing.
+        least, most: two of the ends; the third is `start` itself.
+        shares: how often the end is `most`, `least` and `start`.
     """
     if not amount:
         return pixels
@@ -222,10 +236,12 @@ def square(pixels, side, resizer=BICUBIC):
     return resize(pixels, (side, side), resizer)
 
 
-def add_noise(pixels, random, amount, deviation):
-    """Gaussian noise, of a standard deviation up to `deviation` levels, or Poisson's, up to that at level 100.
+def add_noise(pixels, random, *, amount, deviation):
+    """Gaussian or Poisson noise with equal chances. A share of either is gray, the same in all channels.
 
-    Of each a share is gray: the same in all channels.
+    Args:
+        amount: 0 to 1, of `deviation`.
+        deviation: the largest standard deviation in levels; of Poisson noise, whose own grows with the level, at 100.
     """
     if not amount:
         return pixels
@@ -238,17 +254,17 @@ def add_noise(pixels, random, amount, deviation):
     return to_levels(pixels + amount * noise)
 
 
-def add_grain(pixels, random, largest):
+def add_grain(pixels: np.ndarray, random: np.random.Generator, largest: float) -> np.ndarray:
     """The noise of `add_noise` on half of the pictures, its deviation there uniform from 0 to `largest` levels.
 
-    Where the high resolution has grain, the low resolution keeps a trace of it: from that a generator learns which
-    pictures have it, and that a clean one stays clean.
+    Where the high resolution has grain, the low resolution keeps a trace of it. From that a generator learns which
+    pictures have grain, and that a clean one stays clean.
     """
-    return pixels if random.random() < 0.5 else add_noise(pixels, random, random.random(), largest)
+    return pixels if random.random() < 0.5 else add_noise(pixels, random, amount=random.random(), deviation=largest)
 
 
-def compress(pixels, random, amount):
-    """JPEG of quality 100 to 30, its colours at half the resolution below 90, where encoders begin to."""
+def compress(pixels, random, *, amount):
+    """A JPEG of quality 100 to 30, by the amount alone. Below 90 its colors have half the resolution."""
     if not amount:
         return pixels
     quality, file = round(100 - 70 * amount), io.BytesIO()
@@ -256,7 +272,7 @@ def compress(pixels, random, amount):
     return np.asarray(Image.open(file))
 
 
-def finish(pixels, random, amount, size):
-    """The last resize, and ringing as of one who sharpens: a sinc filter with a cutoff of pi to pi / 3."""
+def finish(pixels, random, *, amount, size):
+    """The last resize, to `size`, and a sharpened picture's ringing: a sinc filter with a cutoff of pi to pi / 3."""
     pixels = square(pixels, size)
     return convolve(pixels, sinc_kernel(np.pi * 3**-amount, random.integers(3, 11))) if amount else pixels

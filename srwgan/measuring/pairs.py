@@ -110,7 +110,7 @@ def read_measured(path) -> np.ndarray:
 def degraded(pixels: np.ndarray, kind: str) -> np.ndarray:
     """uint8 (H, W, 3), degraded as `FIXED_DEGRADATIONS` says of "gif" and "jpeg"."""
     if kind == "jpeg":
-        return compress(pixels, None, JPEG_AMOUNT)
+        return compress(pixels, None, amount=JPEG_AMOUNT)
     return to_palette(pixels, common_palette([pixels], GIF_COLORS, "median cut"), "floyd-steinberg")
 
 

@@ -43,7 +43,7 @@ def samples(photo):
     top, left = ((size - CROP) // 2 for size in photo.shape[:2])
     crop = photo[top : top + CROP, left : left + CROP]
     small = square(crop, CROP // SCALE)
-    drawn = [degrade("real", crop, photo, SCALE, np.random.default_rng(seed)) for seed in range(100)]
+    drawn = [degrade("real", crop, photo=photo, scale=SCALE, random=np.random.default_rng(seed)) for seed in range(100)]
     nearest = [min(drawn, key=lambda pair, wanted=wanted: abs(pair[1] - wanted)) for wanted in STRENGTHS]
     palettes = {colors: common_palette([small], colors, "median cut") for colors in COLORS}
     rows = [[("bicubic", small), *[(f"real, strength {strength:.2f}", picture) for picture, strength in nearest]]]
