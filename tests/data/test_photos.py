@@ -123,7 +123,9 @@ def open_quietly(folder, cache, smallest=64, number=100, **options):
     messages, logger = Messages(), logging.getLogger("srwgan")
     logger.addHandler(messages)
     try:
-        return open_photos(find_photos(folder), smallest, number, str(cache), **options), messages.texts
+        return open_photos(
+            find_photos(folder), smallest=smallest, number=number, cache=str(cache), **options
+        ), messages.texts
     finally:
         logger.removeHandler(messages)
 

@@ -143,7 +143,7 @@ def measure_data(options) -> Section:
     trainer = build_trainer("bfloat16" if fast_bfloat16() else "float32", "resnet50")
     seconds, waited = {"real": [], "synthetic": []}, 0.0
     with tempfile.TemporaryDirectory() as cache:
-        photos = open_photos(find_photos(ROOT / "Images" / "train"), CROP, 1000, cache)
+        photos = open_photos(find_photos(ROOT / "Images" / "train"), smallest=CROP, number=1000, cache=cache)
         stream = CropStream(photos, CropOptions(crop=CROP, scale=SCALE, batch_size=BATCH, crops_per_photo=50))
         kept = synthetic_batch()
         wait(trainer.train_batch(kept))
