@@ -103,7 +103,7 @@ def main(argv=None):
 
 
 def run_command_line(arguments):
-    args = build_parser().parse_args(arguments)
+    args = build_parser().parse_args([as_path(argument) for argument in arguments])
     options = Options(
         scale_out=args.scale_out,
         size=args.size,
@@ -135,6 +135,11 @@ def run_command_line(arguments):
         upscaler, args.inputs, args.output, options=options, overwrite=args.overwrite, gif_upscaler=for_gifs
     )
     return summed_up(report)
+
+
+def as_path(argument):
+    """An argument that starts with a dash and is a file's name, as a path that cannot be taken for an option."""
+    return f"./{argument}" if argument.startswith("-") and Path(argument).is_file() else argument
 
 
 def summed_up(report):

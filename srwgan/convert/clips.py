@@ -20,7 +20,7 @@ from srwgan.media.animation import WRITERS, AnimationReader
 from srwgan.media.gif import Debander, GifReader, GifWriter, build_palette, optimize_gif
 from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
-from srwgan.media.video import VideoReader, VideoWriter
+from srwgan.media.video import VideoReader, VideoWriter, keeps_bits
 from srwgan.pixels import resize
 from srwgan.prefetch import in_background
 from srwgan.whole_files import check_file, check_unchanged
@@ -43,6 +43,8 @@ def upscale_clip(upscaler, source, target, *, kind, options, progress):
     suffix = target.suffix.lower()
     write = write_gif if suffix == ".gif" else write_animation if suffix in WRITERS else write_video
     with read(source, options) as clip:
+        if clip.video and write is write_video:
+            clip.video.deep = clip.video.info.bits > 8 and keeps_bits(target, options.codec)
         write(upscaler, clip, target, options=options, progress=progress)
     return clip.notes
 
@@ -52,8 +54,9 @@ class Clip:
     """A GIF, animation or video being read.
 
     Attributes:
-        frames: called with how many to leave out at the start, iterates over (pixels, start, duration): pixels uint8
-            (H, W, 3 or 4), times in ms, the duration None where the next frame's start tells it.
+        frames: called with how many to leave out at the start, iterates over (pixels, start, duration). Pixels are uint8
+            (H, W, 3 or 4), uint16 of a deep video; times are ms, the duration None where the next frame's start tells
+            it.
         size: (width, height).
         frame_count: may be None, or a guess for a video.
         loop: how often it plays: None once, 0 for ever, n repeats it n times after the first.
@@ -186,6 +189,7 @@ def write_video(upscaler, clip, path, *, options, progress):
         crf=options.crf,
         pixel_aspect=1 if options.size else None,
         resume=options.resume,
+        deep=bool(clip.video and clip.video.deep),
         settings=job_settings(upscaler, options),
     )
     try:

@@ -76,6 +76,12 @@ def test_options_reach_the_files(files, model):
     assert gif_info("out/named.gif")["size"] == (24, 18)
 
 
+def test_a_name_that_starts_with_a_dash_is_no_option(files, model):
+    shutil.copy("photo.png", "-dash.png")
+    assert testGenerator.main(["-dash.png", "--output", "out", "--model", model]) == 0
+    assert tree("out") == ["-dash_SR.png"]
+
+
 def test_some_failed(files, model, capsys):
     data = Path("photo.png").read_bytes()
     Path("folder/a_cut.png").write_bytes(data[: len(data) // 2])

@@ -35,36 +35,40 @@ def frame_range(frame):
 
 
 class RgbConverter:
-    """Decoded frames -> (H, W, 3) uint8 RGB, full range, at one `size` (width, height)."""
+    """Decoded frames -> (H, W, 3) RGB, full range, at one `size` (width, height): uint8, or uint16 with `deep`."""
 
-    def __init__(self, size):
+    def __init__(self, size, deep: bool = False):
         import_av()
         from av.video.reformatter import VideoReformatter
 
-        self._size, self._scaler = size, VideoReformatter()
+        self._size, self._format, self._scaler = size, "rgb48le" if deep else "rgb24", VideoReformatter()
 
     def __call__(self, frame):
         matrix = SCALER_MATRIX[frame_matrix(frame)]
         rgb = self._scaler.reformat(
-            frame, *self._size, "rgb24", src_colorspace=matrix, dst_colorspace=matrix,
+            frame, *self._size, self._format, src_colorspace=matrix, dst_colorspace=matrix,
             src_color_range=frame_range(frame), dst_color_range=FULL, interpolation=INTERPOLATION,
         )  # fmt: skip
         return rgb.to_ndarray()
 
 
 class YuvConverter:
-    """(H, W, 3) uint8 RGB, full range -> 4:2:0 frames with 8 bits, limited range, of the H.273 `matrix` given."""
+    """(H, W, 3) RGB, full range -> 4:2:0 frames, limited range, of the H.273 `matrix` given.
 
-    def __init__(self, matrix):
+    uint8 becomes 8 bits a sample, uint16 10 bits with `deep`.
+    """
+
+    def __init__(self, matrix, deep: bool = False):
         self._av = import_av()
         from av.video.reformatter import VideoReformatter
 
         self._matrix, self._scaler = SCALER_MATRIX[matrix], VideoReformatter()
+        self._formats = ("rgb48le", "yuv420p10le") if deep else ("rgb24", "yuv420p")
 
     def __call__(self, rgb):
         height, width = rgb.shape[:2]
         return self._scaler.reformat(
-            self._av.VideoFrame.from_ndarray(rgb, format="rgb24"), width, height, "yuv420p",
+            self._av.VideoFrame.from_ndarray(rgb, format=self._formats[0]), width, height, self._formats[1],
             src_colorspace=self._matrix, dst_colorspace=self._matrix,
             src_color_range=FULL, dst_color_range=LIMITED, interpolation=INTERPOLATION,
         )  # fmt: skip

@@ -55,16 +55,20 @@ class EncoderSettings:
     primaries: int
     transfer: int
     apple_tag: bool
+    bits: int = 8
+    display: str = ""  # the screen that HDR was graded on, and its light, as x265 takes them
 
     def apply(self, context):
         """Sets up an encoder's context that is not open yet."""
         codec = CODECS[self.codec]
         context.width, context.height = self.size
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = "yuv420p10le" if self.bits == 10 else "yuv420p"
         context.time_base, context.framerate = self.time_base, self.frame_rate
         context.sample_aspect_ratio = self.pixel_aspect
         context.bit_rate = 0
         context.options = {**codec.options, "crf": str(self.crf)}
+        if self.display and self.codec == "hevc":
+            context.options["x265-params"] = f"{codec.options['x265-params']}:{self.display}"
         context.color_range, context.colorspace = LIMITED, self.matrix
         context.color_primaries, context.color_trc = self.primaries, self.transfer
         if self.apple_tag:
@@ -121,9 +125,37 @@ def check_opens(settings, path):
         raise ValueError(f"{path}: {settings.codec} takes no frames of {width}x{height} pixels. {expected}") from None
 
 
-def encoder_settings(path, size, source=None, codec=None, crf=None, frame_rate=None, pixel_aspect=None):
-    """`EncoderSettings` for the video `path` of `size` (width, height), upscaled from `source` (VideoInfo or None)."""
+def deep_codecs(path) -> list[str]:
+    """The codecs of the container of `path` that keep 10 bits a sample here and that players decode, best known first.
+
+    H.264 is not among them: hardly any player knows its profile of 10 bits.
+    """
+    av = import_av()
+    names = []
+    for name in ("hevc", "av1"):
+        if name in available_codecs(path):
+            formats = av.Codec(CODECS[name].encoder, "w").video_formats or ()
+            if any(found.name == "yuv420p10le" for found in formats):
+                names.append(name)
+    return names
+
+
+def keeps_bits(path, codec: str | None) -> bool:
+    """Whether a video `path` by that codec (None: the one that is chosen) holds more than 8 bits a sample."""
+    names = deep_codecs(path)
+    return bool(names) and codec in (None, *names, *(CODECS[name].encoder for name in names))
+
+
+def encoder_settings(
+    path, size, *, source=None, codec=None, crf=None, frame_rate=None, pixel_aspect=None, deep=False
+) -> EncoderSettings:
+    """`EncoderSettings` for the video `path` of `size` (width, height), upscaled from `source` (VideoInfo or None).
+
+    `deep` asks for 10 bits a sample, and for a codec that holds them where none is named.
+    """
     container, accepted = container_of(path), available_codecs(path)
+    if deep and codec is None:
+        codec = next(iter(deep_codecs(path)), None)
     chosen = next((name for name in accepted if codec in (None, name, CODECS[name].encoder)), None)
     if chosen is None:
         raise ValueError(
@@ -145,4 +177,6 @@ def encoder_settings(path, size, source=None, codec=None, crf=None, frame_rate=N
         primaries=source.primaries if source else BT709,
         transfer=source.transfer if source else BT709,
         apple_tag=chosen == "hevc" and container.format in ("mp4", "mov"),
+        bits=10 if deep else 8,
+        display=source.display if source and deep else "",
     )

@@ -22,7 +22,8 @@ class VideoInfo:
     `frame_count` and `duration` are what the file says or lets guess, None where it does not. `start` is the origin
     of its timestamps: that of the first packet in broadcast streams, whose clocks start anywhere, else 0 (or the first
     frame's, where that is negative). `matrix`, `primaries` and `transfer` are numbers of ITU-T H.273; `turn` is what
-    `turned` does to the frames as they are stored.
+    `turned` does to the frames as they are stored. `bits` are those of a sample. `display` is what HDR says of the
+    screen that it was graded on, in x265's words, or "".
     """
 
     path: str
@@ -40,6 +41,8 @@ class VideoInfo:
     primaries: int
     transfer: int
     turn: tuple[bool, bool, bool]
+    bits: int
+    display: str
     audio: tuple[str, ...]
     subtitles: tuple[str, ...]
     messages: tuple[str, ...] = field(default=())
@@ -48,9 +51,11 @@ class VideoInfo:
 class VideoReader:
     """The frames of a video, upright, in the order and at the times they are shown; memory for a few frames only.
 
-    Iterating gives (rgb, pts): rgb (H, W, 3) uint8 in full range, pts a Fraction of a second. A context manager.
+    Iterating gives (rgb, pts): rgb (H, W, 3) in full range, pts a Fraction of a second. A context manager.
 
     Attributes:
+        deep: whether the rgb of the iterations to come is uint16 where the video has more than 8 bits a sample; uint8
+            at first.
         info: the `VideoInfo`; path, size, pixel_aspect, frame_rate, frame_count and duration are those of it.
         messages: lines for the user: what of the file is lost or guessed, damage found while reading.
         end: when the last frame stops being shown; None until the iteration is through.
@@ -66,6 +71,7 @@ class VideoReader:
         self.frame_rate, self.frame_count, self.duration = info.frame_rate, info.frame_count, info.duration
         self.messages = list(info.messages)
         self.end = self._iteration = None
+        self.deep = False
 
     def __enter__(self):
         return self
@@ -83,7 +89,12 @@ class VideoReader:
         return self._iteration
 
     def _frames(self, skip):
-        convert = RgbConverter(self.info.coded_size)
+        deep = self.deep and self.info.bits > 8
+        convert = RgbConverter(self.info.coded_size, deep)
+        reduced = f"{self.path}: {self.info.bits} bits a sample{_dynamic(self.info)}: converted to"
+        line = f"{reduced} {10 if deep else 8} bits."
+        if self.info.bits > (10 if deep else 8) and line not in self.messages:
+            self.messages.append(line)
         number = -1
         for number, (frame, pts) in enumerate(self._timed_frames()):
             if number >= skip:
@@ -183,6 +194,8 @@ def probe_video(path):
             primaries=frame.color_primaries if frame.color_primaries not in RESERVED else UNSPECIFIED,
             transfer=frame.color_trc if frame.color_trc not in RESERVED else UNSPECIFIED,
             turn=turn,
+            bits=max(component.bits for component in frame.format.components),
+            display=_display(frame),
             audio=tuple(codec_name(audio) for audio in container.streams.audio),
             subtitles=tuple(codec_name(subtitle) for subtitle in container.streams.subtitles),
             messages=tuple(rotation_message + _losses(frame, stream, path)),
@@ -252,18 +265,43 @@ def _turn(frame, stream, path):
 
 
 def _losses(frame, stream, path):
-    """Lines about what 8-bit progressive RGB does not hold."""
+    """Lines about what progressive RGB does not hold."""
     lines = []
     components = frame.format.components
-    bits = max(component.bits for component in components)
-    if bits > 8:
-        dynamic = ", high dynamic range, whose transfer is kept" if frame.color_trc in (PQ, HLG) else ""
-        lines.append(f"{path}: {bits} bits a channel{dynamic}: converted to 8 bits.")
+    if any(data.type.name.startswith(("DOVI", "DYNAMIC_HDR")) for data in frame.side_data):
+        lines.append(f"{path}: what it says of single scenes' light (Dolby Vision, HDR10+) is not kept.")
     if any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1":
         lines.append(f"{path}: transparency is not kept.")
     if frame.interlaced_frame:
         lines.append(f"{path}: interlaced: upscaled as it is, without deinterlacing.")
     return lines
+
+
+def _dynamic(info):
+    return ", high dynamic range, whose transfer is kept" if info.transfer in (PQ, HLG) else ""
+
+
+def _display(frame):
+    """HDR10's mastering display and light level of a frame as parameters of x265; "" without them.
+
+    Sources: SMPTE ST 2086, CTA-861.3; FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata.
+    """
+    words = []
+    for data in frame.side_data:
+        if data.type.name == "MASTERING_DISPLAY_METADATA":
+            numbers = np.frombuffer(bytes(data), np.int32)
+            fractions = [Fraction(int(a), int(b)) for a, b in numbers[:20].reshape(-1, 2) if b]
+            if len(fractions) == 10 and numbers[20] and numbers[21]:
+                red, green, blue, white = (
+                    [round(part * 50_000) for part in fractions[at : at + 2]] for at in (0, 2, 4, 6)
+                )
+                least, most = (round(part * 10_000) for part in fractions[8:])
+                colors = f"G({green[0]},{green[1]})B({blue[0]},{blue[1]})R({red[0]},{red[1]})WP({white[0]},{white[1]})"
+                words.append(f"master-display={colors}L({most},{least})")
+        elif data.type.name == "CONTENT_LIGHT_LEVEL":
+            most, average = np.frombuffer(bytes(data), np.uint32)[:2].tolist()
+            words.append(f"max-cll={most},{average}")
+    return ":".join(words)
 
 
 def _main_stream(container, path):

@@ -33,6 +33,7 @@ class VideoWriter:
         crf: constant rate factor, lower is better and larger; the default depends on the codec.
         frame_rate: the nominal one, for frames without a source.
         pixel_aspect: width : height of one pixel where it is not the source's.
+        deep: the frames are uint16 and are written with 10 bits a sample, by HEVC or AV1 where no codec is named.
         resume: go on with what an interrupted job left, if it was the same job; skip `frames_done` frames then.
         settings: a dict that JSON can hold of what else the frames depend on (model, flags), to tell jobs apart.
 
@@ -46,12 +47,16 @@ class VideoWriter:
 
     def __init__(
         self, path, size, source=None, codec=None, crf=None, frame_rate=None, pixel_aspect=None, resume=False,
-        settings=None, segment_frames=SEGMENT_FRAMES,
+        settings=None, segment_frames=SEGMENT_FRAMES, deep=False,
     ):  # fmt: skip
         self.path, self.size, self.messages, self.frames_done = Path(path), tuple(size), [], 0
         self._source, self._resume, self._segment_frames = source, resume, segment_frames
         info = source.info if source else None
-        self._settings = encoder_settings(self.path, self.size, info, codec, crf, frame_rate, pixel_aspect)
+        self._settings = encoder_settings(
+            self.path, self.size, source=info, codec=codec, crf=crf, frame_rate=frame_rate, pixel_aspect=pixel_aspect,
+            deep=deep,
+        )  # fmt: skip
+        self._dtype = np.dtype(np.uint16 if deep else np.uint8)
         if self._settings.size != self.size:
             width, height = self._settings.size
             self.messages.append(f"{self.path}: {width}x{height}, since the codec takes even sizes only.")
@@ -60,7 +65,7 @@ class VideoWriter:
             check_tracks(self.path, container_of(self.path), self._settings, source)
         self._source_identity = file_identity(source.path) if source else None
         self._folder = SegmentFolder(parts_folder(self.path), self._job(settings))
-        self._to_yuv = YuvConverter(self._settings.matrix)
+        self._to_yuv = YuvConverter(self._settings.matrix, deep)
         self._encoder = self._packets_file = self._last_tick = self._end = None
         self._packets, self._frames_in_segment = [], 0
 
@@ -81,10 +86,13 @@ class VideoWriter:
             self._leave()
 
     def write(self, rgb, pts, duration=None):
-        """Adds a frame: rgb (H, W, 3) uint8, shown from `pts` (Fraction of a second, 0 or more) to the next frame.
+        """Adds a frame, shown from `pts` to the next frame.
 
-        `duration` (seconds) counts for the last frame; without it that one is shown as long as in the source, or as
-        the frame before it.
+        Args:
+            rgb: (H, W, 3) uint8; uint16 with `deep`.
+            pts: a Fraction of a second, 0 or more.
+            duration: seconds, which count for the last frame; without them that one is shown as long as in the source,
+                or as the frame before it.
         """
         tick = self._checked_tick(rgb, pts)
         if self._encoder is None:
@@ -148,9 +156,9 @@ class VideoWriter:
         return ticks[-1] + max(1, interval)
 
     def _checked_tick(self, rgb, pts):
-        if rgb.shape != (*self.size[::-1], 3) or rgb.dtype != np.uint8:
+        if rgb.shape != (*self.size[::-1], 3) or rgb.dtype != self._dtype:
             raise ValueError(
-                f"Received: a frame of {rgb.shape} {rgb.dtype}. Expected {(*self.size[::-1], 3)} uint8 (RGB)."
+                f"Received: a frame of {rgb.shape} {rgb.dtype}. Expected {(*self.size[::-1], 3)} {self._dtype} (RGB)."
             )
         tick = self._tick(pts)
         if tick < 0 or (self._last_tick is not None and tick <= self._last_tick):
