@@ -54,9 +54,9 @@ class Clip:
     """A GIF, animation or video being read.
 
     Attributes:
-        frames: called with how many to leave out at the start, iterates over (pixels, start, duration). Pixels are uint8
-            (H, W, 3 or 4), uint16 of a deep video; times are ms, the duration None where the next frame's start tells
-            it.
+        frames: called with how many to leave out at the start, iterates over (pixels, start, duration). Pixels are
+            uint8 (H, W, 3 or 4), uint16 of a deep video; times are ms, the duration None where the next frame's start
+            tells it.
         size: (width, height).
         frame_count: may be None, or a guess for a video.
         loop: how often it plays: None once, 0 for ever, n repeats it n times after the first.
