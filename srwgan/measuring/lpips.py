@@ -1,7 +1,7 @@
 """LPIPS v0.1, AlexNet: how different two pictures look, as the distance between a classifier's features.
 
 Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (arXiv:1801.03924). Here it
-is a metric only: a generator that was trained on these features would be judged by what it was told.
+is a metric only. A generator that was trained on AlexNet's features would be judged by its own training objective.
 """
 
 from pathlib import Path
@@ -12,14 +12,18 @@ import tensorflow as tf
 WEIGHTS = Path(__file__).parent / "weights" / "lpips_alexnet.npz"
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation, for RGB in [-1, 1]
 STRIDES, PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
-POOLED = (1, 2)  # the convolutions that read a 3x3 max-pool of stride 2
-SMALLEST = 31  # pixels: the last pool has a window left
+POOLED = (1, 2)  # the convolutions whose input goes through a 3x3 max-pool of stride 2 first
+SMALLEST = 31  # pixels a side, below which the last max-pool has no whole window
 
 
 class LPIPS:
-    """Call with two batches (B, H, W, 3), RGB in [-1, 1], 31 pixels or more high and wide; gives float32 (B,).
+    """The distance of two batches of pictures: `LPIPS()(images, references)`.
 
-    0 for equal pictures; the larger, the more different they look.
+    Both are (B, H, W, 3), RGB in [-1, 1], at least 31 pixels high and wide. The result is float32 (B,): 0 for equal
+    pictures, and the larger, the more different they look.
+
+    Raises:
+        ValueError: pictures of other or of different shapes.
     """
 
     def __init__(self):
@@ -55,8 +59,9 @@ class LPIPS:
 def unit_length(maps):
     """Feature maps (..., C) -> the same, each pixel's vector of C features scaled to length 1.
 
-    A pixel without any feature stays 0. The 1e-10 is inside the root, since the slope of a root at 0 is infinite and
-    the content loss, which is trained through this function, must have a gradient there. It is added to a squared
-    length: vectors longer than 1e-3 change by less than a part in 10,000.
+    A pixel without any feature stays 0. The 1e-10 is added inside the root, to the squared length: the slope of a root
+    at 0 is infinite, and the content loss is trained through this function. A vector longer than 1e-3 comes out shorter
+    than 1 by less than a part in 10,000. LPIPS's reference code adds 1e-10 to the length itself; on photographs the
+    two distances differ by less than a part in a million.
     """
     return maps * tf.math.rsqrt(tf.reduce_sum(tf.square(maps), axis=-1, keepdims=True) + 1e-10)

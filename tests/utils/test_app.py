@@ -591,11 +591,13 @@ def test_a_request_too_large_or_naming_another_server_is_refused():
 def test_the_pages_picture_needs_a_file_and_a_browser_and_leaves_the_old_one(tmp_path, monkeypatch, capsys):
     old, upload = tmp_path / "app.png", tmp_path / "photo.png"
     old.write_bytes(b"old")
-    assert app_picture.main(["--output", str(old), "--upload", str(upload)]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        app_picture.main(["--output", str(old), "--upload", str(upload)])
     assert f"{upload}: no such file." in capsys.readouterr().err
     upload.write_bytes(b"")
     monkeypatch.setattr(app_picture, "find_browser", lambda: None)
     monkeypatch.setitem(sys.modules, "playwright.sync_api", types.SimpleNamespace(sync_playwright=None))
-    assert app_picture.main(["--output", str(old), "--upload", str(upload)]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        app_picture.main(["--output", str(old), "--upload", str(upload)])
     assert "No browser is there." in capsys.readouterr().err
     assert old.read_bytes() == b"old" and sorted(tmp_path.iterdir()) == [old, upload]

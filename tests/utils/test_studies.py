@@ -11,7 +11,7 @@ from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator
 from srwgan.pixels import to_range
 from srwgan.upscaling.upscaler import Upscaler
-from utils.studies import grain, padding
+from utils.studies import gif, grain, padding
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,26 @@ def test_a_conditional_generator_has_no_edges_to_pad_here(data, tmp_path, capsys
     with pytest.raises(SystemExit, match="2"):
         padding.main(["--model", str(tmp_path / "noise"), "--data", str(data)])
     assert "images alone" in capsys.readouterr().err
+
+
+def test_the_table_of_palettes_and_dithers(make_photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gif, "FRAMES", 2)
+    monkeypatch.setattr(gif, "DITHERS", ("none",))
+    for seed in range(2):
+        Image.fromarray(make_photo(60, 80, seed)).save(tmp_path / f"{seed}.png")
+    assert gif.main([str(tmp_path / "0.png"), str(tmp_path / "1.png")]) == 0
+    palettes, debanding = capsys.readouterr().out.split("\n\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in palettes.splitlines()]
+    assert [row[:3] for row in rows[2:5]] == [
+        ["head", "global", "none"],
+        ["head", "adaptive", "none"],
+        ["head", "frame", "ordered"],
+    ]
+    assert len(rows) == 2 + 3 * 3 and all(float(figure) > 0 for row in rows[2:] for figure in row[3:5])
+    assert len(debanding.splitlines()) == 2 + 5 * 3
+
+
+def test_a_single_photograph_gives_no_clips(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        gif.main([str(tmp_path / "0.png")])
+    assert "Expected two or more." in capsys.readouterr().err

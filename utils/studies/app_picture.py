@@ -3,13 +3,12 @@
 Chromium's path may be given in SRWGAN_BROWSER.
 """
 
-import argparse
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
+from srwgan.commandline import OneLineParser, one_line_errors, run_command
 from srwgan.whole_files import written_whole
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -19,30 +18,30 @@ IMAGES = Path(__file__).resolve().parents[2] / "Images"
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="python3 -m utils.studies.app_picture", description=__doc__.split(":")[0] + "."
-    )
+    parser = OneLineParser(prog="python3 -m utils.studies.app_picture", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--output", default=IMAGES / "app.png", type=Path, metavar="FILE", help="(Images/app.png)")
     parser.add_argument("--upload", default=IMAGES / "sample.png", type=Path, metavar="FILE", help="what is upscaled")
     args = parser.parse_args(argv)
-    try:
+    with one_line_errors(parser):
         if not args.upload.is_file():
             raise FileNotFoundError(f"{args.upload}: no such file.")
         with tempfile.TemporaryDirectory() as folder, written_whole(args.output) as temporary:
             temporary.write_bytes(picture(args.upload, folder))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"utils.studies.app_picture: {error}", file=sys.stderr)
-        return 2
     return 0
 
 
 def find_browser():
-    """Its path, or None."""
+    """The path of a Chromium, None where none is found."""
     return os.environ.get("SRWGAN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def picture(upload, folder):
-    """PNG of the page after `upload` was upscaled; the server keeps its files in `folder`."""
+    """The bytes of a PNG of the page after `upload` was upscaled; the server keeps its files in `folder`.
+
+    Raises:
+        FileNotFoundError: there is no browser.
+        ImportError: there is no playwright.
+    """
     from playwright.sync_api import sync_playwright
 
     from utils.app.jobs import Device, Sessions
@@ -62,18 +61,18 @@ def picture(upload, folder):
             page = started.chromium.launch(executable_path=browser, args=FLAGS).new_page(
                 viewport={"width": 1280, "height": 900}
             )
-            for _ in range(2):  # the first time takes longer, for what is done once
+            for _ in range(2):  # the first time shows a longer duration, since something is done once
                 page.goto(server.local_url)
                 page.set_input_files("#files input[type=file]", str(upload))
                 page.locator("#files .file-preview tr.file").wait_for()
                 page.click("#start")
                 page.wait_for_selector(".sr-item", timeout=120_000)
             page.mouse.move(0, 0)
-            page.wait_for_timeout(500)  # transitions
+            page.wait_for_timeout(500)  # for transitions to end
             return page.screenshot()
     finally:
         stop(service, server)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

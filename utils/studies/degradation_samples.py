@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.commandline import OneLineParser
+from srwgan.commandline import OneLineParser, one_line_errors, run_command
+from srwgan.data.crops import center_crop
 from srwgan.data.degradations import common_palette, degrade, square, to_palette
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.whole_files import written_whole
@@ -17,20 +18,24 @@ STRENGTHS = (0.2, 0.6, 1.0)
 
 
 def main(argv=None):
-    parser = OneLineParser(description=__doc__)
+    parser = OneLineParser(prog="python3 -m utils.studies.degradation_samples", description=__doc__)
     photos = sorted((ROOT / "Images" / "train").glob("*.*g"))
     parser.add_argument("--photo", default=photos[0], help="its centre is taken (default: %(default)s)")
     parser.add_argument("--output", default=ROOT / "Images" / "degradations.png", help="(default: %(default)s)")
     args = parser.parse_args(argv)
-    try:
+    with one_line_errors(parser):
         draw(samples(open_photo(args.photo)), args.output)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
     print(args.output)
+    return 0
 
 
 def open_photo(path):
-    """(H, W, 3) uint8. Raises ValueError where it is smaller than the crop, OSError where it cannot be read."""
+    """A photograph, (H, W, 3) uint8.
+
+    Raises:
+        ValueError: it is smaller than the crop.
+        OSError: it cannot be read.
+    """
     with Image.open(path) as image:
         photo = np.asarray(image.convert("RGB"))
     if min(photo.shape[:2]) < CROP:
@@ -39,9 +44,8 @@ def open_photo(path):
 
 
 def samples(photo):
-    """Rows of (title, picture)."""
-    top, left = ((size - CROP) // 2 for size in photo.shape[:2])
-    crop = photo[top : top + CROP, left : left + CROP]
+    """Rows of (title, low-resolution picture): the clean downscale and real ones, then a row for each dither."""
+    crop = center_crop(photo, CROP)
     small = square(crop, CROP // SCALE)
     drawn = [degrade("real", crop, photo=photo, scale=SCALE, random=np.random.default_rng(seed)) for seed in range(100)]
     nearest = [min(drawn, key=lambda pair, wanted=wanted: abs(pair[1] - wanted)) for wanted in STRENGTHS]
@@ -58,6 +62,7 @@ def samples(photo):
 
 
 def draw(rows, path):
+    """Save a PNG of all rows."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -74,4 +79,4 @@ def draw(rows, path):
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,18 +12,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from srwgan.commandline import OneLineParser, one_line_errors, run_command
+from srwgan.measuring.metrics import psnr_rgb
 from srwgan.media.gif import GifReader, GifWriter, build_palette, deband
 from srwgan.media.gif.palettes import DITHERS, PaletteMapper
 
 FRAMES, SIZE = 24, (320, 240)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv=None):
+    parser = OneLineParser(
+        prog="python3 -m utils.studies.gif", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", nargs="+", type=Path, help="two photographs or more")
-    photos = [Image.open(path).convert("RGB") for path in parser.parse_args().photos]
-    if len(photos) < 2:
-        parser.error(f"Received: {len(photos)} photograph. Expected two or more.")
+    paths = parser.parse_args(argv).photos
+    with one_line_errors(parser):
+        if len(paths) < 2:
+            raise ValueError(f"Received: {len(paths)} photograph. Expected two or more.")
+        photos = [Image.open(path).convert("RGB") for path in paths]
     clips = {"head": still_with_moving_part(photos), "pan": pan(photos[0]), "cuts": cuts(photos)}
     print("| clip | palette | dither | PSNR | PSNR seen | crawl | kB | frames per CPU s |\n" + "|---" * 8 + "|")
     for name, frames in clips.items():
@@ -34,10 +40,11 @@ def main():
         for dither in ("floyd-steinberg", "ordered", "none"):
             before, after = debanded(photos, colors, dither)
             print(f"| {colors} | {dither} | {before:.2f} | {after - before:+.2f} |", flush=True)
+    return 0
 
 
 def still_with_moving_part(photos):
-    """A photograph under a camera's noise, and part of another that moves over a tenth of it."""
+    """A photograph under a camera's noise, and a part of another one that moves over a tenth of it."""
     rng = np.random.default_rng(0)
     back = np.asarray(photos[0].resize(SIZE, Image.Resampling.LANCZOS)).astype(float)
     patch = np.asarray(photos[1].resize((96, 80), Image.Resampling.LANCZOS))
@@ -50,17 +57,23 @@ def still_with_moving_part(photos):
 
 
 def pan(photo):
+    """Frames that move over a photograph, two pixels to the right and one down each time."""
     whole = np.asarray(photo.resize((SIZE[0] + 2 * FRAMES, SIZE[1] + FRAMES), Image.Resampling.LANCZOS))
     return [whole[n : n + SIZE[1], 2 * n : 2 * n + SIZE[0]] for n in range(FRAMES)]
 
 
 def cuts(photos):
+    """Pans over all photographs, one after the other."""
     each = -(-FRAMES // len(photos))
     return [frame for photo in photos for frame in pan(photo)[:each]][:FRAMES]
 
 
 def written(frames, policy, dither):
-    """PSNR, PSNR after a blur of 1.5 pixels (what the eye sees), mean change in the lower left corner, size, speed."""
+    """A row's figures as text.
+
+    They are PSNR, PSNR after a blur of 1.5 pixels (what the eye sees), the mean change from frame to frame in the lower
+    left corner, the file's size in kB, and frames for each second of the processor.
+    """
     start = time.process_time()
     palette = build_palette(frames[::4]) if policy == "global" else policy
     with tempfile.TemporaryDirectory() as folder:
@@ -72,8 +85,8 @@ def written(frames, policy, dither):
         with GifReader(path) as reader:
             shown = [frame[..., :3] for frame, _ in reader]
         size = path.stat().st_size / 1000
-    seen = np.mean([psnr(blurred(a), blurred(b)) for a, b in zip(shown, frames, strict=True)])
-    exact = np.mean([psnr(a, b) for a, b in zip(shown, frames, strict=True)])
+    seen = np.mean([psnr_rgb(blurred(a), blurred(b)) for a, b in zip(shown, frames, strict=True)])
+    exact = np.mean([psnr_rgb(a, b) for a, b in zip(shown, frames, strict=True)])
     corner = np.stack(shown)[:, 205:, :90].astype(float)
     return f"{exact:.2f}", f"{seen:.2f}", f"{np.abs(np.diff(corner, axis=0)).mean():.2f}", f"{size:.0f}", f"{speed:.0f}"
 
@@ -85,8 +98,8 @@ def debanded(photos, colors, dither):
         small = np.asarray(photo.resize((160, 120), Image.Resampling.LANCZOS))
         palette = build_palette([small], colors)
         dithered = palette[PaletteMapper(palette, dither).indices(small)]
-        before.append(psnr(dithered, small))
-        after.append(psnr(deband(dithered), small))
+        before.append(psnr_rgb(dithered, small))
+        after.append(psnr_rgb(deband(dithered), small))
     return np.mean(before), np.mean(after)
 
 
@@ -94,9 +107,5 @@ def blurred(pixels):
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1.5)))
 
 
-def psnr(a, b):
-    return 10 * np.log10(255**2 / np.maximum(((a.astype(float) - b) ** 2).mean(), 1e-10))
-
-
 if __name__ == "__main__":
-    main()
+    run_command(main)
