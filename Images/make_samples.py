@@ -5,12 +5,15 @@ python3 Images/make_samples.py [--output FOLDER]
 
 import argparse
 import math
-import os
+import sys
 from pathlib import Path
 
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # where srwgan is, since this script is run by its path
+
+from srwgan.whole_files import written_whole  # noqa: E402
 
 SCALE = 4
 RED_PANDA_CROP = (133, 0, 933, 600)
@@ -19,10 +22,10 @@ GIF_SIZE = (128, 96)
 GIF_FRAMES = 24
 GIF_FRAME_MS = 80
 KITTEN_CROP = (60, 43, 728, 544)
-# The kitten's head in the photograph, in pixels: the turn fades out between two radii and, since planks that must stay
-# straight begin at the cheek, between two heights.
-HEAD_CENTRE, FADE_RADII, FADE_HEIGHTS = (397, 262), (205, 300), (300, 400)
-NECK = (405, 385)
+# The kitten's head in the photograph, in pixels. Its turn fades to nothing between two radii around the center. It also
+# fades between two heights, since planks that must stay straight begin at the cheek.
+HEAD_CENTER, FADE_RADII, FADE_HEIGHTS = (397, 262), (205, 300), (300, 400)
+NECK = (405, 385)  # the point that the head turns about
 TILT_DEGREES = 7.0
 MESH_STEP = 10
 
@@ -70,7 +73,8 @@ def tilt_head(photo, angle):
 
 
 def _source_of(point, angle):
-    turn = angle * _fade(math.dist(point, HEAD_CENTRE), *FADE_RADII) * _fade(point[1], *FADE_HEIGHTS)
+    """Where in the photograph the pixel at `point` comes from."""
+    turn = angle * _fade(math.dist(point, HEAD_CENTER), *FADE_RADII) * _fade(point[1], *FADE_HEIGHTS)
     x, y = point[0] - NECK[0], point[1] - NECK[1]
     cosine, sine = math.cos(turn), math.sin(turn)
     return NECK[0] + cosine * x + sine * y, NECK[1] - sine * x + cosine * y
@@ -83,6 +87,7 @@ def _fade(value, start, end):
 
 
 def _strip(frames):
+    """All frames below each other, for a palette that they have in common."""
     strip = Image.new("RGB", (GIF_SIZE[0], GIF_SIZE[1] * len(frames)))
     for index, frame in enumerate(frames):
         strip.paste(frame, (0, index * GIF_SIZE[1]))
@@ -90,12 +95,8 @@ def _strip(frames):
 
 
 def _save(image, path, **options):
-    unfinished = path.with_name(path.name + ".part")
-    try:
+    with written_whole(path) as unfinished:
         image.save(unfinished, format=path.suffix[1:].upper(), **options)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -18,25 +18,16 @@ as a camera would move them, and tOF and tLP of --clips.
 import argparse
 import csv
 import math
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from srwgan.commandline import OneLineParser, one_line_errors, real, run_command, whole
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, real, run_command, whole
 from srwgan.measuring import metrics
-from srwgan.measuring.evaluation import Method, bicubic_method, evaluate, labels
-from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs
+from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs, labels
 from srwgan.media.still.images import Picture, write_image
-from srwgan.networks.mixing import interpolate
 from srwgan.networks.model_folder import faithful_end
-from srwgan.networks.precision import PRECISIONS
-from srwgan.networks.saving import load_generator
-from srwgan.upscaling.upscaler import Upscaler
 from srwgan.whole_files import check_output, write_json, written_whole
 from utils.comparison import comparison
-from utils.flicker import flicker_report
 
 SHOWN = 6  # crops in a picture
 WARNINGS = (  # (figure, the limit above which a line below the table names it, what it then means)
@@ -60,13 +51,16 @@ def main(arguments=None):
     with one_line_errors(parser):
         for path in filter(None, (options.json, options.csv, options.picture, options.column)):
             check_output(path)
+        names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
+        folders = dict(zip(names, map(find_pairs, options.data), strict=True))
+        shown = ShownCrops(folders, options) if options.picture else None
+        with quiet_start():
+            from srwgan.measuring.evaluation import evaluate
+
         methods = load_methods(options)
         if options.flicker:
             measure_steadiness(options, methods)
             return 0
-        names = [f"{label} ({options.wear})" if options.wear else label for label in labels(options.data)]
-        folders = dict(zip(names, map(find_pairs, options.data), strict=True))
-        shown = ShownCrops(folders, options) if options.picture else None
         results = evaluate(methods, folders, degradation=options.wear, on_picture=shown and shown.add)
         print(table(results))
         write_outputs(options, results, methods=methods, shown=shown)
@@ -98,7 +92,7 @@ def build_parser():
     )
     parser.add_argument("--clips", **{**many, "metavar": "FILE"}, default=[], help="GIFs and videos, for tOF and tLP")
     parser.add_argument("--column", metavar="FILE", help="with --flicker: draw one column of pixels over time")
-    parser.add_argument("--precision", default="float32", choices=["auto", *PRECISIONS], help="(float32)")
+    parser.add_argument("--precision", default="float32", metavar="NAME", help="auto, bfloat16, float16 (float32)")
     parser.add_argument("--json", metavar="FILE", help="write everything, per picture too")
     parser.add_argument("--csv", metavar="FILE", help="write the table")
     parser.add_argument("--picture", metavar="FILE", help="write crops of bicubic, each model and the original")
@@ -124,6 +118,8 @@ def parse_arguments(parser, arguments=None):
 
 def measure_steadiness(options, methods):
     """Print and write the report of --flicker."""
+    from utils.flicker import flicker_report
+
     text, content, picture = flicker_report(methods, options)
     print(text)
     if options.json:
@@ -139,6 +135,9 @@ def load_methods(options):
         ValueError: models of different scales, or one that cannot be read.
         FileNotFoundError: no model, or no faithful end where one is asked for.
     """
+    from srwgan.measuring.evaluation import Method, bicubic_method
+    from srwgan.upscaling.upscaler import Upscaler
+
     models = []
     for name, folder in zip(labels(options.model), options.model, strict=True):
         for suffix, generator in load_fidelities(folder, options.fidelity):
@@ -160,6 +159,9 @@ def load_methods(options):
 
 def load_fidelities(folder, fidelities):
     """Yield (what is added to the model's name, generator)."""
+    from srwgan.networks.mixing import interpolate
+    from srwgan.networks.saving import load_generator
+
     generator = load_generator(folder)
     if fidelities is None:
         yield "", generator

@@ -1,11 +1,9 @@
 """Ways to upscale, measured side by side on folders of pictures."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -171,10 +169,3 @@ def summary(data, method, pictures, *, seconds) -> dict:
 def mean_of_finite(values) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return float(np.mean(finite)) if finite else math.nan
-
-
-def labels(paths) -> list[str]:
-    """The folders' own names where these tell them apart, else the paths as given."""
-    paths = [os.fspath(path).rstrip("/") or "/" for path in paths]
-    names = [Path(path).absolute().name for path in paths]
-    return names if len(set(names)) == len(names) else paths

@@ -1,5 +1,6 @@
 """A folder to measure generators on: pairs of low and high resolution, or originals that are downscaled here."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,13 @@ def find_pairs(folder) -> list[Pair]:
         there, missing = ("LR", "HR") if name in low_res else ("HR", "LR")
         raise ValueError(f"Received: {name}_{there} without {name}_{missing} in {folder}. Expected pairs.")
     return [Pair(name, path, high_res[name]) for name, path in low_res.items()]
+
+
+def labels(paths) -> list[str]:
+    """What tables call folders: their own names where these tell them apart, else the paths as given."""
+    paths = [os.fspath(path).rstrip("/") or "/" for path in paths]
+    names = [Path(path).absolute().name for path in paths]
+    return names if len(set(names)) == len(names) else paths
 
 
 def picture_paths(folder):

@@ -15,6 +15,7 @@ from srwgan.measuring.pairs import (
     Pair,
     degraded,
     find_pairs,
+    labels,
     read_pair,
 )
 from srwgan.training.flags import build_parser
@@ -48,7 +49,7 @@ def evaluate_all(runs, options) -> list[tuple[str, str]]:
     if not pending:
         return []
     with quiet_start():
-        from srwgan.measuring.evaluation import bicubic_method, evaluate, labels
+        from srwgan.measuring.evaluation import bicubic_method, evaluate
 
     methods, failed = {}, []
     for run in pending:

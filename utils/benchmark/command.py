@@ -18,9 +18,7 @@ import argparse
 import os
 import platform
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from srwgan.commandline import OneLineParser, one_line_errors
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start
 from srwgan.whole_files import check_output, write_json
 from utils.benchmark.animation import measure_animation
 from utils.benchmark.compute import measure_compute
@@ -93,9 +91,11 @@ def parse_arguments(parser, arguments=None):
 
 
 def machine():
-    import tensorflow as tf
+    """What the figures depend on: processors, precision, versions."""
+    with quiet_start():
+        import tensorflow as tf
 
-    from srwgan.networks.precision import has_fast_bfloat16
+        from srwgan.networks.precision import has_fast_bfloat16
 
     return {
         "CPUs": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

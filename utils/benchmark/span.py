@@ -134,9 +134,9 @@ def report(measured, options):
 
 def qualities(methods, folders):
     """Mean figures over each folder's pictures, as text."""
-    from srwgan.measuring.evaluation import labels, measure
+    from srwgan.measuring.evaluation import measure
     from srwgan.measuring.lpips import LPIPS
-    from srwgan.measuring.pairs import find_pairs, read_pair
+    from srwgan.measuring.pairs import find_pairs, labels, read_pair
 
     distance = LPIPS()
     lines = [f"{'data':<12}{'network':<10}{'PSNR-Y':>8}{'SSIM':>8}{'LPIPS':>8}"]
