@@ -11,7 +11,19 @@ import functools
 import sys
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, print_line, quiet_start, real, whole
+from srwgan.commandline import (
+    OneLineParser,
+    exit_at_interrupt,
+    print_line,
+    quiet_start,
+    raise_at_interrupt,
+    real,
+    whole,
+)
+
+if __name__ == "__main__":
+    exit_at_interrupt()  # during the imports, which take seconds
+
 from srwgan.convert.files import upscale_paths
 from srwgan.convert.jobs import find_jobs
 from srwgan.convert.options import ALPHAS, PALETTES, Options
@@ -91,6 +103,7 @@ EXIT_STATUS = """exit status:
 
 
 def main(argv=None):
+    raise_at_interrupt()
     arguments = sys.argv[1:] if argv is None else argv
     try:
         return run_command_line(arguments) if arguments else run_sample()

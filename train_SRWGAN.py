@@ -9,7 +9,15 @@ srwgan/training/run.py is the run, and srwgan/training/step.py the step that tra
 
 import sys
 
-from srwgan.training.launch import main
+from srwgan.commandline import exit_at_interrupt
+
+
+def main(argv=None):
+    from srwgan.training.launch import launch
+
+    return launch(argv)
+
 
 if __name__ == "__main__":
+    exit_at_interrupt()  # during the imports, which take seconds
     sys.exit(main())

@@ -3,8 +3,10 @@
 import argparse
 import math
 import os
+import signal
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager
 
 
@@ -84,11 +86,59 @@ def number(kind, expected, least, most=math.inf, above=False):
     return convert
 
 
+def exit_at_interrupt():
+    """From now on, until `raise_at_interrupt`, Ctrl-C ends the process at once, with one line and status 130.
+
+    It is for the seconds in which libraries are imported. Some of them swallow a KeyboardInterrupt that is raised
+    inside of an import, others make it another error. And nothing is there yet that needs tidying up.
+
+    Returns:
+        Whether it is so: in another thread than the first, or where Ctrl-C is ignored, nothing changes.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        return False
+    signal.signal(signal.SIGINT, _exit_now)
+    return True
+
+
+def raise_at_interrupt():
+    """From now on Ctrl-C raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _exit_now:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit_now(number, frame):
+    os.write(_terminal, b"Interrupted.\n")
+    os._exit(128 + number)
+
+
+_terminal = 2  # the file descriptor of stderr, another one while `quiet_start` holds that one back
+
+
 @contextmanager
 def quiet_start():
-    """Holds back what TensorFlow's libraries print to stderr while they load; shown if that fails."""
+    """Holds back what TensorFlow's libraries print to stderr while they load; shown if that fails.
+
+    Meanwhile Ctrl-C ends the process, see `exit_at_interrupt`.
+    """
+    global _terminal
+    before = signal.getsignal(signal.SIGINT)
+    changed = exit_at_interrupt()
+    try:
+        with _held_back() as _terminal:
+            yield
+    finally:
+        _terminal = 2
+        if changed:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _held_back():
+    """Gives a file descriptor of the stderr that is held back."""
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
-        yield
+        yield 2
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     sys.stderr.flush()
@@ -96,7 +146,7 @@ def quiet_start():
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            yield
+            yield stderr
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # loads the drivers, which is where most is printed

@@ -1,10 +1,13 @@
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from srwgan.commandline import OneLineParser, one_line_errors, run_command
+from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 MANY_LINES = """
@@ -45,3 +48,60 @@ def test_errors_that_inputs_cause_are_one_line(error, capsys):
 def test_other_errors_pass(error):
     with pytest.raises(error), one_line_errors(OneLineParser()):
         raise error
+
+
+SLOW_LIBRARY = """
+import os, time
+open(os.environ["IMPORTING"], "w").close()
+while True:
+    try:
+        time.sleep(60)
+    except BaseException:  # as some libraries do
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "library"),
+    [
+        (["train_SRWGAN.py", "--cweight", "0"], "tensorflow"),
+        (["testGenerator.py"], "numpy"),
+        (["testGenerator.py", "Images/sample.png", "--output", "{folder}"], "tensorflow"),
+    ],
+)
+def test_ctrl_c_during_imports_is_one_line(command, library, tmp_path):
+    (tmp_path / f"{library}.py").write_text(SLOW_LIBRARY)
+    importing = tmp_path / "importing"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "IMPORTING": str(importing)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    script, *flags = [part.format(folder=tmp_path / "out") for part in command]
+    with subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / script),
+            *(str(ROOT / flag) if flag.startswith("Images") else flag for flag in flags),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as process:
+        while not importing.exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == (b"", b"Interrupted.\n")
+    assert process.returncode == 130
+
+
+def test_a_quiet_start_leaves_the_handler_of_ctrl_c_as_it_was():
+    before = signal.getsignal(signal.SIGINT)
+    mine = lambda number, frame: None  # noqa: E731
+    signal.signal(signal.SIGINT, mine)
+    try:
+        with quiet_start():
+            assert signal.getsignal(signal.SIGINT) is not mine
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)

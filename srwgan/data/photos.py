@@ -156,6 +156,7 @@ def open_photos(
         OSError: the cache cannot be written.
     """
     selection = Selection(smallest=smallest, number=number, halve_below=halve_below, both_sizes=both_sizes)
+    paths = [os.path.abspath(path) for path in paths]  # the cache outlives the folder that this process is in
     key = cache_key(paths, smallest, number, cache_limit, halve_below, both_sizes)
     cache = Cache(Path(cache), limit=cache_limit, key=key)
     index = read_index(cache) or write_cache(cache, paths, selection)
@@ -207,7 +208,7 @@ def read_index(cache: Cache):
     """What the cache file holds, or None where there is no whole one."""
     index = read_json(cache.index)
     whole = index and cache.pixels.exists() and cache.pixels.stat().st_size == index["bytes"]
-    return index if whole else None
+    return index if whole and all(map(os.path.isabs, index["paths"])) else None
 
 
 def write_cache(cache: Cache, paths: Sequence[str], selection: Selection) -> dict:

@@ -13,6 +13,7 @@ log = logging.getLogger("srwgan")
 
 KEPT = 3
 NO_SPACE = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
+SYSTEM_REASONS = {os.strerror(number) for number in errno.errorcode}
 
 
 class Checkpoints:
@@ -72,8 +73,8 @@ def unfinished(folder: Path) -> list[Path]:
     if state is None and (folder / "checkpoint").exists():  # an unreadable state tells nothing
         return []
     known = {Path(path).name for path in state.all_model_checkpoint_paths} if state else set()
-    found = [(path, re.match(r"(ckpt-\d+)[._]|(checkpoint\.tmp)", path.name)) for path in folder.glob("c*")]
-    return [path for path, match in found if match and match[1] not in known]
+    temporary = [*folder.glob("ckpt-*_temp"), *folder.glob("checkpoint.tmp*")]
+    return temporary + [path for path in folder.glob("ckpt-*.*") if path.name.partition(".")[0] not in known]
 
 
 def operation_reason(error: Exception) -> str:
@@ -81,4 +82,4 @@ def operation_reason(error: Exception) -> str:
     text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", str(getattr(error, "message", error)))
     text = " ".join(text.split())
     file, _, reason = text.rpartition("; ")
-    return f"{reason}: {file}" if file.startswith("/") else text[:200]
+    return f"{reason}: {file}" if reason in SYSTEM_REASONS else text[:200]

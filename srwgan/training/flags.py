@@ -5,15 +5,14 @@ Nothing here imports TensorFlow, so that `--help` and a wrong flag take no secon
 
 import argparse
 import importlib.util
-import json
 import os
 import shlex
 from argparse import Namespace
 
 from srwgan.commandline import OneLineParser, real, whole
-from srwgan.whole_files import can_be_made, written_whole
+from srwgan.whole_files import can_be_made, read_json, write_json
 
-FLAGS_FILE = "flags.json"  # in the folder of a run
+FLAGS_FILE, PHOTOGRAPHS_FILE = "flags.json", "photographs.json"  # in the folder of a run
 MAY_CHANGE = (  # when a run is resumed: what does not change its result
     "resume",
     "run_dir",
@@ -27,6 +26,7 @@ MAY_CHANGE = (  # when a run is resumed: what does not change its result
     "jit",
     "download",
 )
+PATHS = ("datapath", "cache", "init", "pretrained_weights", "content_channels", "chkpt_path")  # and see `is_path`
 COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
 
 
@@ -270,39 +270,60 @@ def default_of(name: str):
 
 
 def changed_flags(args: Namespace) -> dict:
-    """The flags that differ from their defaults and change the result, without the paths of inputs."""
+    """The flags that differ from their defaults and change the result; of files their names, without folders."""
     left_out = (*MAY_CHANGE, "datapath", "init", "pretrained_weights")
-    return {name: value for name, value in vars(args).items() if value != default_of(name) and name not in left_out}
+    changed = {name: value for name, value in vars(args).items() if value != default_of(name) and name not in left_out}
+    return {name: os.path.basename(value) if is_path(name, value) else value for name, value in changed.items()}
+
+
+def is_path(name: str, value) -> bool:
+    """Whether the value of a flag is that of a file or folder."""
+    return bool(value) and (name in PATHS or (name == "pretrained" and value.endswith(".keras")))
 
 
 def write_flags(args: Namespace, folder: str, versions: dict) -> None:
-    """Keep the flags of a new run in its folder, with the `versions` of what it runs on."""
-    with written_whole(os.path.join(folder, FLAGS_FILE)) as temporary:
-        temporary.write_text(json.dumps({"flags": vars(args), "versions": versions}, indent=1))
+    """Keep the flags of a new run in its folder, with the folder that relative paths start from, and the `versions`.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    write_json(os.path.join(folder, FLAGS_FILE), {"flags": vars(args), "started_in": os.getcwd(), "versions": versions})
 
 
 def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None) -> Namespace:
     """The flags that a run was started with; those on the command line may repeat them, not change them.
 
+    Relative paths among them mean what they meant when the run was started, wherever it is resumed. The folder of the
+    photographs is the one that they were found in; --datapath may name another with the same photographs.
+
     Raises:
         ValueError: `folder` is not that of a run, or a flag on the command line differs.
     """
-    try:
-        with open(os.path.join(folder, FLAGS_FILE)) as file:
-            saved = json.load(file)["flags"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run."
-        ) from error
+    content = read_json(os.path.join(folder, FLAGS_FILE))
+    if not isinstance(content, dict) or "flags" not in content:
+        raise ValueError(f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run.")
+    saved, may_change = content["flags"], set(MAY_CHANGE)
+    if content.get("started_in", os.getcwd()) != os.getcwd():
+        saved = {
+            name: os.path.normpath(os.path.join(content["started_in"], value)) if is_path(name, value) else value
+            for name, value in saved.items()
+        }
+    photographs = read_json(os.path.join(folder, PHOTOGRAPHS_FILE))
+    if photographs:
+        may_change.add("datapath")
     parser.set_defaults(**saved)
     args = parser.parse_args(argv)
     for name, value in saved.items():
-        if getattr(args, name) != value and name not in MAY_CHANGE:
+        received = getattr(args, name)
+        same = received == value or (is_path(name, value) and os.path.abspath(received) == os.path.abspath(value))
+        if not same and name not in may_change:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"Received: {flag} {getattr(args, name)} with --resume {folder}, which was started with "
+                f"Received: {flag} {received} with --resume {folder}, which was started with "
                 f"{flag} {value}. Expected the same."
             )
+    if photographs and args.datapath == saved["datapath"]:
+        args.datapath = photographs["folder"]
     args.resume = folder
     return args
 

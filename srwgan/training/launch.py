@@ -5,17 +5,28 @@ Exit statuses: 0 finished, 1 the training failed, 2 wrong flags or files, 128 + 
 
 import logging
 import os
+import signal
+import sys
 import warnings
 from argparse import Namespace
 
-from srwgan.commandline import quiet_start
+from srwgan.commandline import quiet_start, raise_at_interrupt
 from srwgan.training.flags import build_parser, check, flags_of_run
 
 log = logging.getLogger("srwgan")
 
 
-def main(argv: list | None = None) -> int:
+def launch(argv: list[str] | None = None) -> int:
     """Train as the command line says; returns the exit status."""
+    raise_at_interrupt()
+    try:
+        return launch_from(argv)
+    except KeyboardInterrupt:  # before the training, which stops with a checkpoint, or after it
+        print("Interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def launch_from(argv: list[str] | None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)

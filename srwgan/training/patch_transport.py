@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from srwgan.training.sinkhorn import sinkhorn_divergence
 
-SPACES = ("discriminator", "pixels")
 PATCHES = 256  # drawn from the batch: the cost of a step grows with their square
 PATCH = 8  # side of a patch of pixels
 REGULARISATION = 0.1  # of distances near 2 between independent features

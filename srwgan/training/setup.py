@@ -19,9 +19,11 @@ from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
 from srwgan.networks.precision import choose_policy
 from srwgan.networks.saving import load_discriminator, load_generator
-from srwgan.training.flags import FLAGS_FILE, default_of, write_flags
+from srwgan.training.flags import FLAGS_FILE, PHOTOGRAPHS_FILE, default_of, write_flags
+from srwgan.training.history import HISTORY_FILE
 from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
+from srwgan.training.photographs import check_folder, check_same, read_record, record_of, write_record
 from srwgan.training.pictures import EpochVisualizer
 from srwgan.training.run import Run
 from srwgan.training.schedule import Schedule
@@ -40,16 +42,26 @@ def build(args: Namespace, strategy, chief: bool) -> Run:
     """
     if args.download and chief:
         log.info("DIV2K is in %s", download_div2k(args.datapath))
+    folder = args.resume or args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
+    record = read_record(args.resume) if args.resume else None
+    if record:
+        check_folder(args.resume, record, args.datapath)
     photos, held_out = load_photos(args)
+    found = record_of(photo_folder(args), photos, held_out)
+    if record:
+        check_same(args.resume, record, found)
     stream = CropStream(photos, crop_options(args))
     validation = held_out_crops(held_out, args.validnum, stream.options)
     with strategy.scope():
         updates = stream.steps(strategy.num_replicas_in_sync) * args.epochs
         trainer = build_trainer(args, build_networks(args), updates=updates)
-    folder = run_folder(args, chief)
+    if chief and not args.resume:
+        start_folder(args, folder)
     run = build_run(args, trainer, stream, validation=validation, folder=folder, chief=chief)
     if args.resume:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
+    if chief and not record:  # of a new run, or of one from before there were records
+        write_record(folder, found)
     log.info(
         "Run folder: %s (%d photographs, %d batches of %d an epoch on %d replica(s), %s)",
         folder,
@@ -68,12 +80,11 @@ def load_photos(args: Namespace) -> tuple[Photos, Photos]:
     Raises:
         FileNotFoundError, ValueError: there is no such folder, or no usable photograph in it.
     """
-    datapath = args.datapath
-    if not os.path.exists(datapath) and datapath == default_of("datapath"):
-        log.info("Nothing at %s: training on the bundled photographs in %s", datapath, BUNDLED_PHOTOS)
-        datapath = BUNDLED_PHOTOS
+    folder = photo_folder(args)
+    if folder != args.datapath:
+        log.info("Nothing at %s: training on the bundled photographs in %s", args.datapath, folder)
     return open_split(
-        datapath,
+        folder,
         trainnum=args.trainnum,
         validnum=args.validnum,
         smallest=args.cropsz,
@@ -82,6 +93,12 @@ def load_photos(args: Namespace) -> tuple[Photos, Photos]:
         cache=args.cache or DEFAULT_CACHE,
         cache_limit=int(args.cache_limit * 2**30),
     )
+
+
+def photo_folder(args: Namespace) -> str:
+    """--datapath, or the bundled photographs where nothing is at its default."""
+    bundled = args.datapath == default_of("datapath") and not os.path.exists(args.datapath)
+    return BUNDLED_PHOTOS if bundled else args.datapath
 
 
 def crop_options(args: Namespace) -> CropOptions:
@@ -224,27 +241,30 @@ def build_run(args: Namespace, trainer: Trainer, stream: CropStream, *, validati
     )
 
 
-def run_folder(args: Namespace, chief: bool) -> str:
-    """A new folder for this run with its flags in it, or the one to go on with."""
-    folder = args.resume or args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
-    if not args.resume and chief:
-        if os.path.isdir(folder) and not never_saved(folder):
-            raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"Received: --run-dir {folder}, which cannot be made ({error.strerror}). "
-                "Expected a folder that can be written."
-            ) from error
-        write_flags(args, folder, versions())
-    return folder
-
-
 def never_saved(folder: str) -> bool:
     """Whether it is empty, or a run was killed in it before its first checkpoint and may be started again."""
-    ours = {FLAGS_FILE, "history.json", "samples", "tensorboard", "checkpoints", "best"}
-    return set(os.listdir(folder)) <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
+    ours = {FLAGS_FILE, PHOTOGRAPHS_FILE, HISTORY_FILE, "samples", "tensorboard", "checkpoints", "best"}
+    names = {name for name in os.listdir(folder) if not name.startswith(".")}  # hidden ones are unfinished files
+    return names <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
+
+
+def start_folder(args: Namespace, folder: str) -> None:
+    """Make the folder of a new run, with its flags in it.
+
+    Raises:
+        ValueError: there is a run in it, or something else, or it cannot be made.
+        OSError: the flags cannot be written.
+    """
+    if os.path.isdir(folder) and not never_saved(folder):
+        raise ValueError(f"Received: --run-dir {folder}, not empty. Expected a new folder, or --resume {folder}.")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Received: --run-dir {folder}, which cannot be made ({error.strerror}). "
+            "Expected a folder that can be written."
+        ) from error
+    write_flags(args, folder, versions())
 
 
 def versions() -> dict[str, str]:

@@ -264,3 +264,11 @@ def test_no_more_photographs_than_asked_for(photo_folder, tmp_path):
     assert [os.path.basename(path) for path in opened.paths] == ["0.png", "1.png"]
     none, _ = open_quietly(photo_folder, tmp_path / "cache", smallest=500)
     assert len(none) == 0
+
+
+def test_the_cache_serves_another_working_directory(photo_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(photo_folder.parent)
+    first = open_photos(find_photos("photos"), smallest=32, number=2, cache=str(tmp_path / "cache"))
+    monkeypatch.chdir(photo_folder)
+    again = open_photos(find_photos("../photos"), smallest=32, number=2, cache=str(tmp_path / "cache"))
+    assert again.paths == first.paths == [str(photo_folder / name) for name in ("0.png", "1.png")]

@@ -123,7 +123,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(make_run, tmp_path, full_disk)
     run = make_run(2)
     validate = run.validate
     run.validate = lambda: (int(run.progress.numpy()) == 2 * STEPS and full_disk()) or validate()
-    with pytest.raises(OSError, match=f"No checkpoint could be written to .*Last good checkpoint: .*ckpt-{STEPS}"):
+    message = rf"No checkpoint could be written to .* \(File too large: .*\)\. Last good checkpoint: .*ckpt-{STEPS}"
+    with pytest.raises(OSError, match=message):
         run.train()
     assert sorted(os.listdir(tmp_path / "run" / "checkpoints")) == [
         "checkpoint",
@@ -133,6 +134,42 @@ def test_a_full_disk_leaves_the_checkpoint_before(make_run, tmp_path, full_disk)
     resumed = make_run(2)
     assert resumed.restore() == STEPS
     assert len(resumed.history.epochs["psnr"]) == 1
+
+
+NO_SPACE = (
+    "{{function_node __wrapped__SaveV2_dtypes_3_device_/job:localhost/replica:0/task:0/device:CPU:0}} run/checkpoints/"
+    "ckpt-4_temp/part-00000-of-00001.data-00000-of-00001.tempstate1; No space left on device [Op:SaveV2]"
+)
+
+
+def test_a_full_disk_is_the_first_thing_said(make_run, monkeypatch):
+    """Then what a checkpoint takes; TensorFlow's names of nodes are left out."""
+    run = make_run(1)
+    run.train()
+
+    def full(**options):
+        raise tf.errors.ResourceExhaustedError(None, None, NO_SPACE)
+
+    monkeypatch.setattr(run.checkpoints.newest, "save", full)
+    with pytest.raises(OSError, match=r"\(No space left on device: run/checkpoints/ckpt-4_temp.*; a checkpoint takes "):
+        run.save()
+
+
+def test_what_a_killed_run_left_of_a_checkpoint_is_removed(make_run, tmp_path):
+    make_run(1).train()
+    folder = tmp_path / "run" / "checkpoints"
+    kept = sorted(os.listdir(folder))
+    (folder / "ckpt-4_temp").mkdir()
+    for name in ("ckpt-4_temp/part-00000-of-00001.data-00000-of-00001.tempstate1", "checkpoint.tmp0f", "ckpt-3.index"):
+        (folder / name).touch()
+    (folder / "notes.txt").touch()
+    (tmp_path / "run" / "best" / "ckpt-2_temp").mkdir()
+    (tmp_path / "run" / "best" / "ckpt-4_temp").mkdir()
+    resumed = make_run(1)
+    resumed.restore()
+    resumed.train()
+    assert sorted(os.listdir(folder)) == [*kept, "notes.txt"]
+    assert not list((tmp_path / "run" / "best").glob("*_temp"))
 
 
 def test_a_run_goes_on_with_as_many_replicas_only(make_run, tmp_path):
@@ -147,6 +184,7 @@ def test_a_run_killed_before_its_first_checkpoint_may_start_again(tmp_path):
     assert never_saved(tmp_path)
     (tmp_path / "flags.json").touch()
     (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".4f5c1e0a9b7d.9c31-4711-0.part").touch()
     assert never_saved(tmp_path)
     (tmp_path / "checkpoints" / "checkpoint").touch()
     assert not never_saved(tmp_path)
