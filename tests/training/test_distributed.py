@@ -4,13 +4,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from tests.forked import Forked
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -72,13 +74,10 @@ def start(tmp_path):
         cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(len(commands))]}
         workers = []
         for i, command in enumerate(commands):
-            variables = {**os.environ, "PYTHONPATH": ROOT, **environment}
+            variables = {**os.environ, **environment}
             if len(commands) > 1:
                 variables["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})
-            with open(tmp_path / f"log{i}", "w") as log:
-                workers.append(
-                    subprocess.Popen([sys.executable, *command], cwd=folder, env=variables, stdout=log, stderr=log)
-                )
+            workers.append(Forked(command, log=tmp_path / f"log{i}", cwd=folder, environment=variables))
         running.extend(workers)
         return workers
 
@@ -92,12 +91,14 @@ def log_of(tmp_path, worker):
     return (tmp_path / f"log{worker}").read_text()
 
 
-def test_two_workers_with_half_the_batch_step_as_one_with_the_whole(start, tmp_path):
-    names = ["alone", "first", "second"]
-    commands = [["-c", WORKER, str(tmp_path / f"{name}.npz")] for name in names]
-    for i, process in enumerate([*start(commands[1:]), *start(commands[:1])]):
-        assert process.wait() == 0, log_of(tmp_path, i % 2)[-3000:]
-    alone, first, second = (np.load(tmp_path / f"{name}.npz") for name in names)
+def test_two_workers_with_half_the_batch_step_as_one_with_the_whole(start, tmp_path, monkeypatch):
+    paths = [str(tmp_path / f"{name}.npz") for name in ("alone", "first", "second")]
+    workers = start([["-c", WORKER, path] for path in paths[1:]])
+    monkeypatch.setattr(sys, "argv", ["-c", paths[0]])
+    exec(WORKER, {})  # alone, in this process, meanwhile
+    for i, process in enumerate(workers):
+        assert process.wait() == 0, log_of(tmp_path, i)[-3000:]
+    alone, first, second = map(np.load, paths)
     assert set(alone) == set(first) == set(second)
     for name in alone:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)  # on both workers alike
@@ -169,6 +170,7 @@ def wait_for_checkpoint(tmp_path, number, workers):
     while last_checkpoint(tmp_path) < number:
         for i, worker in enumerate(workers):
             assert worker.poll() is None, log_of(tmp_path, i)[-3000:]
+        time.sleep(0.02)
 
 
 def assert_says_that_the_other_is_gone(log):

@@ -5,8 +5,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from srwgan.training.run import Run
 from srwgan.training.schedule import Schedule
 from srwgan.training.setup import never_saved
 from srwgan.training.step import Trainer
+from tests.forked import Forked
 
 ROOT = str(Path(__file__).resolve().parents[2])
 STEPS = 2  # in an epoch: four photographs, two in a batch
@@ -207,17 +206,9 @@ def start(photo_folder, tmp_path):
     }
     processes = []
 
-    def start(*flags):
-        with open(tmp_path / "log", "w") as log:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, os.path.join(ROOT, "train_SRWGAN.py"), *flags],
-                    stderr=log,
-                    stdout=log,
-                    cwd=tmp_path,
-                    env=environment,
-                )
-            )
+    def start(*flags, log="log"):
+        command = [os.path.join(ROOT, "train_SRWGAN.py"), *flags]
+        processes.append(Forked(command, log=tmp_path / log, cwd=tmp_path, environment=environment))
         return processes[-1]
 
     yield start
@@ -275,8 +266,7 @@ def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_fol
         "--epochs",
         "3",
     ]
-    assert start(*flags, "--run-dir", "whole").wait() == 0, (tmp_path / "log").read_text()
-
+    whole = start(*flags, "--run-dir", "whole", log="whole_log")  # beside the others
     checkpoints = tmp_path / "run" / "checkpoints"
     run = start(*flags, "--run-dir", "run")
     wait_for_checkpoint(checkpoints, 30, run)
@@ -294,6 +284,7 @@ def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_fol
     assert start("--resume", "run").wait() == 0
     assert f"Going on after {stopped_at} of 90 batches" in (tmp_path / "log").read_text()
 
+    assert whole.wait() == 0, (tmp_path / "whole_log").read_text()
     made, wanted = tensors(checkpoints), tensors(tmp_path / "whole" / "checkpoints")
     assert set(made) == set(wanted) and any("generator_optimizer" in name for name in made)
     different = [name for name in wanted if not np.array_equal(made[name], wanted[name])]

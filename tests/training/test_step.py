@@ -1,7 +1,4 @@
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,6 +15,7 @@ from srwgan.training.objective import Objective
 from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss
 from srwgan.training.step import STEADY_KEY, StepOptions, Trainer
+from tests.forked import Forked
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 TERMS = tuple(WEIGHTS.weights("full"))
@@ -445,12 +443,11 @@ print("same")
 """
 
 
-def test_two_replicas_make_the_step_of_one_with_the_whole_batch():
+def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
     """In a process of its own: devices cannot be divided once TensorFlow runs."""
-    root = str(Path(__file__).resolve().parents[2])
-    command = [sys.executable, "-W", "ignore", "-c", TWO_REPLICAS]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert result.returncode == 0 and result.stdout.strip().endswith("same"), result.stderr[-3000:]
+    process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
+    status, log = process.wait(), (tmp_path / "log").read_text()
+    assert status == 0 and "same" in log.splitlines(), log[-3000:]
 
 
 def test_overfitting_one_photograph_beats_bicubic(make_photo):
