@@ -18,6 +18,7 @@ from srwgan.commandline import (
     quiet_start,
     raise_at_interrupt,
     real,
+    run_command,
     whole,
 )
 
@@ -309,4 +310,4 @@ def width_x_height(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,9 +7,7 @@ The flags and their meaning are in srwgan/training/flags.py; srwgan/training/set
 srwgan/training/run.py is the run, and srwgan/training/step.py the step that trains the networks.
 """
 
-import sys
-
-from srwgan.commandline import exit_at_interrupt
+from srwgan.commandline import exit_at_interrupt, run_command
 
 
 def main(argv=None):
@@ -20,4 +18,4 @@ def main(argv=None):
 
 if __name__ == "__main__":
     exit_at_interrupt()  # during the imports, which take seconds
-    sys.exit(main())
+    run_command(main)

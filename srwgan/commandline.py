@@ -47,14 +47,17 @@ def run_command(main):
     """Calls a command's `main` and exits with the status that it returns.
 
     Where the reader of the output has gone, as `head` does after its lines, the command ends quietly, with the status
-    that a shell gives to a program that SIGPIPE ended.
+    that a shell gives to a program that SIGPIPE ended. Ctrl-C ends it with one line and status 130.
     """
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
-        status = 128 + 13
+        status = 128 + 13  # SIGPIPE's number, which Windows does not have
+    except KeyboardInterrupt:
+        print_line("Interrupted.")
+        status = 128 + signal.SIGINT
     sys.exit(status)
 
 

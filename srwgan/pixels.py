@@ -25,11 +25,16 @@ def to_range(levels):
     return tf.cast(levels, tf.float32) / 127.5 - 1.0
 
 
+def range_to_levels(images):
+    """Images in [-1, 1], a tensor or an array -> 0 to 255 of the same type, not rounded."""
+    return (images + 1.0) * 127.5
+
+
 def to_pixels(images) -> np.ndarray:
     """Images in [-1, 1], a tensor or an array -> an array of uint8 levels. What lies outside of [-1, 1] is clipped."""
     import tensorflow as tf
 
-    return tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), tf.uint8).numpy()
+    return tf.cast(tf.round(range_to_levels(tf.clip_by_value(images, -1.0, 1.0))), tf.uint8).numpy()
 
 
 def to_unit(levels: np.ndarray) -> np.ndarray:

@@ -26,6 +26,15 @@ def test_a_command_exits_with_its_status(status):
     assert end.value.code == status
 
 
+def test_ctrl_c_ends_a_command_with_one_line(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        run_command(interrupted)
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
 def test_a_reader_that_stops_reading_ends_a_command_quietly():
     command = [sys.executable, "-c", MANY_LINES]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:

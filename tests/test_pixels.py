@@ -4,6 +4,7 @@ import pytest
 from srwgan.pixels import (
     bicubic,
     downscale,
+    range_to_levels,
     range_to_unit,
     resize,
     to_levels,
@@ -30,6 +31,10 @@ def test_the_ends_of_the_ranges():
     assert to_range(black).numpy().tolist() == [[[-1] * 3]] and to_range(white).numpy().tolist() == [[[1] * 3]]
     assert to_unit(np.array([0, 65535], np.uint16)).tolist() == [0, 1] and to_unit(white).max() == 1
     assert to_unit(white).dtype == np.float32
+
+
+def test_levels_that_are_not_rounded():
+    np.testing.assert_allclose(range_to_levels(np.array([-1, -0.5, 0, 1])), [0, 63.75, 127.5, 255])
 
 
 def test_what_is_outside_is_clipped():

@@ -10,6 +10,8 @@ import os
 import keras
 import numpy as np
 
+from srwgan.pixels import range_to_levels
+
 APPLICATIONS = {  # name -> (constructor, module of its preprocess_input, default positions in model.layers)
     "resnet50": (keras.applications.ResNet50, keras.applications.resnet50, (2, 7, 10, 14)),
     "resnet101": (keras.applications.ResNet101, keras.applications.resnet, (2, 7, 10, 14)),
@@ -55,7 +57,7 @@ class Hyperpixels:
 
     def __call__(self, images):
         if self.preprocess:
-            images = self.preprocess((images + 1.0) * 127.5)
+            images = self.preprocess(range_to_levels(images))
         maps = self.features(images, training=False)
         return list(maps) if isinstance(maps, (list, tuple)) else [maps]
 

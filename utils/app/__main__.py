@@ -1,8 +1,7 @@
 """`python3 -m utils.app`."""
 
-import sys
-
+from srwgan.commandline import run_command
 from utils.app.server import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

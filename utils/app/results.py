@@ -18,7 +18,7 @@ from srwgan.convert.options import Options
 from srwgan.measuring.metrics import psnr, ssim
 from srwgan.media.still.images import fit_pixels, read_image, write_image
 from srwgan.media.video import VideoWriter
-from srwgan.pixels import resize
+from srwgan.pixels import resize, to_range
 
 SHOWN_BY_BROWSERS = ("PNG", "JPEG", "WEBP", "BMP", "AVIF")
 MOST_SHOWN_PIXELS = 40_000_000  # of a picture on the page; phones show no more
@@ -171,8 +171,7 @@ def compare(job, result, before, after, original, scale):
 
 
 def lpips(picture, original):
-    pair = [pixels[None].astype(np.float32) / 127.5 - 1 for pixels in (picture, original)]
-    return float(lpips_network()(*pair)[0])
+    return float(lpips_network()(to_range(picture[None]), to_range(original[None]))[0])
 
 
 @functools.cache
