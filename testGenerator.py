@@ -272,7 +272,8 @@ def add_machine(group):
     )  # fmt: skip
     group.add_argument(
         "--tile", type=whole(1), metavar="N",
-        help="largest side of a tile, in source pixels; any gives the same result. Default: by memory",
+        help="largest side of a tile, in source pixels; any gives the same result (to one level in bfloat16). "
+        "Default: by memory",
     )  # fmt: skip
     group.add_argument("--batch-size", type=whole(1), metavar="N", help="frames or tiles at once. Default: by memory")
     group.add_argument(

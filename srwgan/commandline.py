@@ -121,7 +121,10 @@ _terminal = 2  # the file descriptor of stderr, another one while `quiet_start` 
 
 @contextmanager
 def quiet_start():
-    """Holds back what TensorFlow's libraries print to stderr while they load; shown if that fails.
+    """Holds back what TensorFlow's libraries print to stderr while they load. Where loading fails, it is shown.
+
+    TF_CPP_MIN_LOG_LEVEL=0 or 1 in the environment asks for what they print. At 2 and above they print some of it all
+    the same, before they read the variable.
 
     Meanwhile Ctrl-C ends the process, see `exit_at_interrupt`.
     """
@@ -140,10 +143,9 @@ def quiet_start():
 @contextmanager
 def _held_back():
     """Gives a file descriptor of the stderr that is held back."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield 2
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:

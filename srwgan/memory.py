@@ -1,16 +1,18 @@
 """How much memory this process may still take."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 UNKNOWN_MEMORY = 2 << 30  # bytes, where the system does not say
 
 
-def available_memory():
-    """Bytes this process may still take: the system's, within the limits of its control groups (SLURM)."""
+def available_memory() -> int:
+    """Bytes that this process may still take: the least of what the system and each control group (SLURM) leave."""
     return min([system_memory(), *cgroup_memory()])
 
 
-def system_memory(path="/proc/meminfo"):
+def system_memory(path: str | Path = "/proc/meminfo") -> int:
+    """Bytes that the system says are available, or `UNKNOWN_MEMORY`."""
     try:
         lines = Path(path).read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -18,8 +20,13 @@ def system_memory(path="/proc/meminfo"):
         return UNKNOWN_MEMORY
 
 
-def cgroup_memory(root="/sys/fs/cgroup", memberships="/proc/self/cgroup"):
-    """What each limit on this process's control group and on those above it leaves, versions 1 and 2."""
+def cgroup_memory(root: str | Path = "/sys/fs/cgroup", memberships: str | Path = "/proc/self/cgroup") -> Iterator[int]:
+    """Yields the bytes that each limit on this process's control group, and on the groups above it, leaves.
+
+    Args:
+        root: where control groups, of version 1 or 2, are mounted.
+        memberships: which groups the process is in, lines of "number:controllers:group".
+    """
     try:
         lines = Path(memberships).read_text().splitlines()
     except OSError:
@@ -38,12 +45,12 @@ def cgroup_memory(root="/sys/fs/cgroup", memberships="/proc/self/cgroup"):
                 break
             try:
                 yield max(int((folder / limit).read_text()) - int((folder / used).read_text()), 0) + page_cache(folder)
-            except (OSError, ValueError):  # no limit ("max"), or a group that cannot be seen from inside a container
+            except (OSError, ValueError):  # no limit ("max"), or a group that is hidden from a container
                 continue
 
 
-def page_cache(folder):
-    """Bytes of file cache charged to a control group, which the kernel gives back when memory is short."""
+def page_cache(folder: Path) -> int:
+    """Bytes of file cache that count for a control group. The kernel gives them back when memory is short."""
     for line in (folder / "memory.stat").read_text().splitlines():
         name, _, value = line.partition(" ")
         if name in ("inactive_file", "total_inactive_file"):

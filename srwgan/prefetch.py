@@ -1,23 +1,27 @@
-"""An iterable pulled in a thread of its own, so that decoding, upscaling and encoding overlap."""
+"""Prefetching: an iterable is pulled in a thread of its own, so that decoding, upscaling and encoding overlap."""
 
 import os
 import queue
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 END = object()
 NICENESS = 10
 
 
-def in_background(iterable, ahead=2, gives_way=False):
-    """Yields what `iterable` yields, in order; a thread pulls it, at most `ahead` items further on.
+def prefetched(iterable: Iterable, ahead: int = 2, *, gives_way: bool = False) -> Iterator:
+    """Yields the items of `iterable` in order, which a thread pulls ahead of the consumer.
 
-    With `gives_way` that thread leaves the processors to others that want them, on Linux. The threads of a network wait
-    for each other after every layer: work beside them that takes one's turn holds up all.
+    When the generator is closed or deleted, the thread ends after the item that it is at, and calls the `close` of the
+    iterable. An exception of the iterable is raised by the generator.
 
-    An exception of the iterable is raised here. When this generator is closed or deleted, the thread ends (after the
-    item it is at) and the iterable's own `close` is called.
+    Args:
+        iterable: its `close`, where it has one, is called at the end.
+        ahead: how many items the thread may be ahead.
+        gives_way: whether the thread leaves the processors to other threads that want them (on Linux). The threads of a
+            network wait for each other after every layer, so that work which takes one's turn holds up all of them.
     """
     results, stopped = queue.Queue(ahead), threading.Event()
     arguments = (iterable, results, stopped, gives_way)
@@ -38,7 +42,8 @@ def in_background(iterable, ahead=2, gives_way=False):
             thread.join(0.01)
 
 
-def pull(iterable, results, stopped, gives_way):
+def pull(iterable: Iterable, results: queue.Queue, stopped: threading.Event, gives_way: bool) -> None:
+    """Puts (item, None) for each item and at last (END, error or None)."""
     error = None
     if gives_way:
         give_way()
@@ -57,14 +62,14 @@ def pull(iterable, results, stopped, gives_way):
     results.put((END, error))
 
 
-def give_way():
-    """Lower the calling thread's priority where the system lets one: elsewhere priorities are whole processes'."""
+def give_way() -> None:
+    """Lowers the calling thread's priority on Linux. On other systems a priority is the whole process's."""
     if sys.platform == "linux":
         with suppress(OSError):  # a container may forbid it
             os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
-def empty(results):
+def empty(results: queue.Queue) -> None:
     while True:
         try:
             results.get_nowait()

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +71,7 @@ def temporary_beside(path, suffix: str = ".part") -> Path:
 
 
 def remove_remains(path):
-    """Removes temporary files (and folders that hold only files) of `path` whose process is gone."""
+    """Removes temporary files and folders of `path` whose process is gone."""
     path = Path(path)
     prefix = remains_prefix(path)
     with suppress(OSError):
@@ -106,9 +107,7 @@ def is_abandoned(found, rest):
 def remove(found):
     with suppress(OSError):
         if found.is_dir():
-            for inner in found.iterdir():
-                inner.unlink()
-            found.rmdir()
+            shutil.rmtree(found)
         else:
             found.unlink()
 
@@ -133,6 +132,26 @@ def written_whole(path) -> Iterator[Path]:
         raise type(error)(f"{path}: cannot be written ({error.strerror}).") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path, *, aside=None) -> Iterator[Path]:
+    """Gives a new folder beside `path`, which takes that name once the block has ended well.
+
+    Args:
+        path: of the folder.
+        aside: the name that what stands at `path` takes then. Without it nothing may stand there.
+    """
+    path = Path(path)
+    temporary = temporary_beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if aside is not None:
+            os.rename(path, aside)
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path, text: str):

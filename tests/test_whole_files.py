@@ -1,6 +1,6 @@
 import pytest
 
-from srwgan.whole_files import read_json, write_json, write_text
+from srwgan.whole_files import folder_written_whole, read_json, write_json, write_text
 
 
 def test_json_there_and_back(tmp_path):
@@ -24,3 +24,20 @@ def test_content_that_is_no_json_leaves_what_was_there(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", object())
     assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_folder_is_there_when_its_block_has_ended_and_the_old_one_is_moved_aside(tmp_path):
+    for number, aside in (1, None), (2, tmp_path / "before"):
+        with folder_written_whole(tmp_path / "new", aside=aside) as temporary:
+            (temporary / "a.txt").write_text(str(number))
+            assert (tmp_path / "new").exists() == (number == 2)
+    assert (tmp_path / "new" / "a.txt").read_text() == "2" and (tmp_path / "before" / "a.txt").read_text() == "1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "new"]
+
+
+def test_a_folder_whose_block_failed_leaves_the_old_one_and_nothing_else(tmp_path):
+    (tmp_path / "new").mkdir()
+    with pytest.raises(KeyError), folder_written_whole(tmp_path / "new", aside=tmp_path / "before") as temporary:
+        (temporary / "a.txt").write_text("half")
+        raise KeyError
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]

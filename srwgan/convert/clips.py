@@ -22,7 +22,7 @@ from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
 from srwgan.media.video import VideoReader, VideoWriter, keeps_bits
 from srwgan.pixels import resize
-from srwgan.prefetch import in_background
+from srwgan.prefetch import prefetched
 from srwgan.whole_files import check_file, check_unchanged
 
 FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
@@ -156,7 +156,7 @@ def write_gif(upscaler, clip, path, *, options, progress):
         with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
             written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
-            with closing(in_background(written, gives_way=True)) as ticks:
+            with closing(prefetched(written, gives_way=True)) as ticks:
                 for done, _ in enumerate(ticks, 1):
                     progress(done, clip.frame_count)
     if options.gifsicle:
@@ -173,7 +173,7 @@ def write_animation(upscaler, clip, path, *, options, progress):
         with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
             first = list(islice(results, 1))  # see write_gif
             written = (writer.write(pixels, duration) for pixels, _, duration in chain(first, results))
-            with closing(in_background(written, gives_way=True)) as ticks:
+            with closing(prefetched(written, gives_way=True)) as ticks:
                 for done, _ in enumerate(ticks, 1):
                     progress(done, clip.frame_count)
     clip.notes.extend(writer.messages)

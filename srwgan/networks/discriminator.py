@@ -1,11 +1,13 @@
-"""The discriminator (critic): strided convolutions to a map of patch scores, without batch normalisation.
+"""The discriminator (critic): strided convolutions to a map of patch scores, without batch normalization.
 
 The gradient penalty is per sample, so no layer may mix samples (Gulrajani et al. 2017, arXiv:1704.00028).
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
-from keras import layers
+from keras import KerasTensor, layers
 
 from srwgan.networks.layers import LeakyReLU
 
@@ -14,22 +16,39 @@ from srwgan.networks.layers import LeakyReLU
 class Discriminator(keras.Model):
     """(B, H, W, 3) RGB in [-1, 1] -> (B, 1) unbounded score in float32, any H and W of 8 or more.
 
+        image (H, W, 3)
+          |
+        space_to_depth    2x2 pixels -> 12 channels                        H/2
+        conv1             3x3, `filters` channels                          H/2
+        conv2             4x4, stride 2, 1.5 times as many                 H/4
+        conv3             4x4, stride 2, 3 times as many                   H/8
+        conv4             3x3, 3 times as many                             H/8
+        patch_scores      3x3, 1 channel, the score of each patch          H/8
+        score             their mean times the square root of their number
+          |
+        score (1)
+
+    A leaky ReLU of slope 0.2 follows each convolution but the last.
+
     Args:
-        filters: channels of the first convolution; the strided ones have 1.5 and 3 times as many.
+        filters: channels of the first convolution, 4 or more.
         dtype: Keras dtype policy of the convolutions.
+
+    Raises:
+        ValueError: fewer filters.
     """
 
-    def __init__(self, filters=64, dtype=None, **kwargs):
+    def __init__(self, filters: int = 64, dtype: Any = None, **kwargs):
         if filters < 4:
             raise ValueError(f"Received: discriminator filters={filters}. Expected 4 or more.")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         image = keras.Input((None, None, 3), dtype="float32", name="image")
 
         x = SpaceToDepth(2, dtype=policy, name="space_to_depth")(image)
-        x = conv_block(x, filters, 3, 1, policy, "conv1")
-        x = conv_block(x, filters * 3 // 2, 4, 2, policy, "conv2")
-        x = conv_block(x, filters * 3, 4, 2, policy, "conv3")
-        x = conv_block(x, filters * 3, 3, 1, policy, "conv4")
+        x = conv_block(x, "conv1", filters=filters, kernel_size=3, strides=1, policy=policy)
+        x = conv_block(x, "conv2", filters=filters * 3 // 2, kernel_size=4, strides=2, policy=policy)
+        x = conv_block(x, "conv3", filters=filters * 3, kernel_size=4, strides=2, policy=policy)
+        x = conv_block(x, "conv4", filters=filters * 3, kernel_size=3, strides=1, policy=policy)
         patches = layers.Conv2D(1, 3, padding="same", dtype=policy, name="patch_scores")(x)
         score = PatchMean(name="score")(patches)
 
@@ -44,21 +63,28 @@ class Discriminator(keras.Model):
         return cls(**config)
 
 
-def conv_block(x, filters, kernel_size, strides, policy, name):
+def conv_block(x: KerasTensor, name: str, *, filters: int, kernel_size: int, strides: int, policy: Any) -> KerasTensor:
+    """Convolution and leaky ReLU."""
     x = layers.Conv2D(filters, kernel_size, strides, padding="same", dtype=policy, name=name)(x)
     return LeakyReLU(0.2, dtype=policy, name=f"{name}_lrelu")(x)
 
 
 @keras.saving.register_keras_serializable("srwgan")
 class SpaceToDepth(layers.Layer):
-    """(B, H, W, C) -> (B, ceil(H/f), ceil(W/f), f^2 C): the first convolution sees sub-pixels at less cost."""
+    """(B, H, W, C) -> (B, ceil(H/f), ceil(W/f), f^2 C): the inverse of a pixel shuffle, with zeros beyond H and W.
 
-    def __init__(self, factor, **kwargs):
+    The first convolution sees all pixels at less cost.
+
+    Args:
+        factor: f.
+    """
+
+    def __init__(self, factor: int, **kwargs):
         super().__init__(**kwargs)
         self.factor = factor
 
     def call(self, x):
-        height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))  # XLA asks for constants
+        height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))  # XLA needs constants
         x = tf.pad(x, [[0, 0], [0, -height % self.factor], [0, -width % self.factor], [0, 0]])
         return tf.nn.space_to_depth(x, self.factor)
 
@@ -75,8 +101,8 @@ class SpaceToDepth(layers.Layer):
 class PatchMean(layers.Layer):
     """(B, h, w, 1) -> (B, 1): the mean patch score times sqrt(h w), in float32.
 
-    The gradients of n patches add up to about sqrt(n) times one patch's in norm, so without the factor a unit gradient
-    norm would ask more of each patch the larger the crop.
+    The gradient of the mean of n patches has about 1 / sqrt(n) times the norm that one patch's has. With the factor, a
+    unit gradient norm asks the same of a patch whatever the crop's size.
     """
 
     def __init__(self, **kwargs):

@@ -9,15 +9,26 @@ from keras import layers
 class FourierUpsampling(layers.Layer):
     """(B, H, W, C) -> (B, f H, f W, C): band-limited interpolation by zeros beyond the spectrum, in float32.
 
-    The spectrum is that of the features mirrored at their borders (a discrete cosine transform), so that nothing wraps
-    round, and pixel centres lie where bilinear resizing puts them. Its amplitudes are learned: a gain for each channel
-    and each of `bands` radial frequencies, linear between them, which starts at 1. (A mirrored signal's phases are 0 or
-    pi: there are none to learn.)
+        spectrum (H, W)          spectrum (f H, f W)
+        +-------+                +-------+-------+
+        | gains |       ->       | gains |   0   |     the lowest frequency is at the upper left
+        +-------+                +-------+       |
+                                 |   0       0   |
+                                 +---------------+
+
+    The spectrum is the discrete cosine transform, which is that of the features mirrored at their borders. So nothing
+    wraps round, and pixel centers lie where bilinear resizing puts them. Amplitudes are learned: each channel has a
+    gain at `bands` radial frequencies, linear between them, which starts at 1. A mirrored signal has phases 0 or pi, so
+    that there are none to learn.
 
     Every result depends on every pixel of the picture.
+
+    Args:
+        factor: f.
+        bands: number of radial frequencies with a gain of their own.
     """
 
-    def __init__(self, factor, bands=8, **kwargs):
+    def __init__(self, factor: int, bands: int = 8, **kwargs):
         super().__init__(**kwargs)
         self.factor, self.bands = factor, bands
 
@@ -32,13 +43,14 @@ class FourierUpsampling(layers.Layer):
         return tf.cast(tf.transpose(high_res, [0, 2, 3, 1]), self.compute_dtype)
 
     def gain(self, *size):
-        """(C, *size): what each frequency's amplitude is changed by, as a share of it."""
+        """(C, *size): the change of each frequency's amplitude, as a share of it. The gain is 1 more."""
         u, v = (tf.range(n, dtype="float32") / tf.cast(n, "float32") for n in size)
         radius = tf.sqrt((u[:, None] ** 2 + v[None] ** 2) / 2) * (self.bands - 1)
         near = tf.nn.relu(1 - tf.abs(radius[..., None] - tf.range(self.bands, dtype="float32")))
         return tf.einsum("uvb,bc->cuv", near, tf.cast(self.gains, "float32"))
 
     def interpolated_rows(self, spectrum):
+        """(..., n) frequencies -> (..., f n) values."""
         size = tf.shape(spectrum)[-1]
         padded = tf.pad(spectrum, [(0, 0), (0, 0), (0, 0), (0, (self.factor - 1) * size)])
         return tf.signal.idct(padded, norm="ortho") * self.factor**0.5

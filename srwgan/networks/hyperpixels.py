@@ -6,9 +6,15 @@ Hypercolumns are Hariharan et al. 2015 (arXiv:1411.5752); as a loss for super-re
 
 import contextlib
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from srwgan.networks.foreign_generator import short
 
 from srwgan.pixels import range_to_levels
 
@@ -20,13 +26,18 @@ APPLICATIONS = {  # name -> (constructor, module of its preprocess_input, defaul
 }
 
 
-def build_hyperpixels(pretrained="resnet50", layers=None, weights=None, dtype="float32"):
+def build_hyperpixels(
+    pretrained: str = "resnet50",
+    layers: list[int | str] | None = None,
+    weights: str | os.PathLike | None = None,
+    dtype: str = "float32",
+) -> "Hyperpixels":
     """A frozen Keras model: (B, H, W, 3) RGB in [-1, 1] -> a list of feature maps (B, h, w, c).
 
     Args:
         pretrained: "resnet50", "resnet101", "vgg16", "vgg19", or a `.keras` file that takes RGB in [-1, 1].
-        layers: positions in `model.layers` or layer names; by default the backbone's own (a file has none).
-        weights: file of weights without the top layers; by default ImageNet's, downloaded by Keras.
+        layers: positions in `model.layers`, or layer names. By default those of `APPLICATIONS`; a file has no default.
+        weights: file of weights without the top layers. By default ImageNet's, which Keras downloads.
         dtype: Keras dtype policy of the classifier.
 
     Raises:
@@ -48,22 +59,26 @@ def build_hyperpixels(pretrained="resnet50", layers=None, weights=None, dtype="f
 
 
 class Hyperpixels:
-    """Calls `features` on images in [-1, 1], through the classifier's own preprocessing where it has one."""
+    """Calls `features` on images in [-1, 1], through the classifier's own preprocessing where it has one.
 
-    def __init__(self, features, preprocess):
+    Attributes:
+        channel_weights: None, or an array (c,) for each map, see `read_channel_weights`.
+    """
+
+    def __init__(self, features: keras.Model, preprocess: Callable | None):
         features.trainable = False
         self.features, self.preprocess = features, preprocess
-        self.channel_weights = None  # or an array (c,) for each map, see `read_channel_weights`
+        self.channel_weights = None
 
-    def __call__(self, images):
+    def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
         if self.preprocess:
             images = self.preprocess(range_to_levels(images))
         maps = self.features(images, training=False)
         return list(maps) if isinstance(maps, (list, tuple)) else [maps]
 
 
-def read_channel_weights(path, hyperpixels):
-    """Arrays (c,) for each map of `hyperpixels` from an .npz file, in the order of its names.
+def read_channel_weights(path: str | os.PathLike, hyperpixels: Hyperpixels) -> list[np.ndarray]:
+    """An array (c,) float32 for each map of `hyperpixels`, from an .npz file in the order of its names.
 
     Raises:
         ValueError: not such a file, or other numbers of channels.
@@ -86,35 +101,38 @@ def read_channel_weights(path, hyperpixels):
 
 
 def load_application(name, constructor, weights, dtype):
-    if weights and not os.path.isfile(weights):
+    if weights and not Path(weights).is_file():
         raise ValueError(f"Received: pretrained weights {weights}, not a file. Expected a weights file of {name}.")
     try:
         with global_dtype_policy(dtype):
             return constructor(include_top=False, weights=weights or "imagenet", input_shape=(None, None, 3))
     except Exception as error:  # Keras raises its own kinds for a failed download, a bad file, a wrong shape
-        reason = " ".join(str(error).split())[:200]
         if weights:
-            message = f"Received: {weights}, not weights of {name} without its top layers ({reason})."
+            message = f"Received: {weights}, not weights of {name} without its top layers ({short(error)})."
             raise ValueError(message) from error
         raise ValueError(
-            f"The ImageNet weights of {name} could not be downloaded ({reason}). "
+            f"The ImageNet weights of {name} could not be downloaded ({short(error)}). "
             "Give a file with --pretrained-weights FILE, or train without the content loss: --cweight 0."
         ) from error
 
 
 def load_own_backbone(path, weights):
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise ValueError(f"Received: pretrained={path}, not a file. Expected a .keras file.")
     if weights:
         raise ValueError(f"Received: weights {weights} beside {path}. Expected none: a .keras file holds its own.")
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:
-        raise ValueError(f"Received: {path}, not a Keras model ({' '.join(str(error).split())[:200]}).") from error
+        raise ValueError(f"Received: {path}, not a Keras model ({short(error)}).") from error
 
 
-def find_layer(backbone, layer):
-    """The layer at a position in `model.layers` (an int or its digits) or of a name."""
+def find_layer(backbone: keras.Model, layer: int | str) -> keras.Layer:
+    """The layer at a position in `model.layers` (an int or its digits), or the one of a name.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
     names = [each.name for each in backbone.layers]
     if str(layer).isdigit() and 0 < int(layer) < len(names):
         return backbone.layers[int(layer)]
@@ -124,8 +142,8 @@ def find_layer(backbone, layer):
 
 
 @contextlib.contextmanager
-def global_dtype_policy(policy):
-    """keras.applications take no dtype: they read the global policy while they are built."""
+def global_dtype_policy(policy: Any):
+    """Sets Keras's global policy for the block: keras.applications take no dtype, and read it while they are built."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

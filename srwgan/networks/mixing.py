@@ -1,13 +1,19 @@
-"""Between two generators: interpolated weights give interpolated behaviour (Wang et al. 2018, arXiv:1809.00219).
+"""Weighted means of generators' weights, and generators between a sharp and a faithful end.
 
-It holds for generators of which one was fine-tuned from the other. The mix costs what one generator costs.
+Interpolated weights give interpolated behavior (Wang et al. 2018, arXiv:1809.00219), where one generator was fine-tuned
+from the other or both from a third. The mean costs what one generator costs.
 """
 
+import os
+from typing import Any
+
+from srwgan.networks.foreign_generator import ForeignGenerator
+from srwgan.networks.generator import Generator
 from srwgan.networks.model_folder import faithful_end
 from srwgan.networks.saving import load_generator
 
 
-def load_at_fidelity(path, fidelity=0.0):
+def load_at_fidelity(path: str | os.PathLike, fidelity: float = 0.0) -> Generator | ForeignGenerator:
     """The generator at `path` (fidelity 0), its faithful end at `path`/faithful (1), or a mix of their weights.
 
     Raises:
@@ -21,8 +27,8 @@ def load_at_fidelity(path, fidelity=0.0):
     return interpolate(load_generator(path), faithful, fidelity)
 
 
-def interpolate(generator_a, generator_b, t):
-    """A new generator with the weights (1 - t) x a + t x b, in float32.
+def interpolate(generator_a: Generator, generator_b: Generator, t: float) -> Generator:
+    """A new generator with the weights (1 - t) a + t b, in float32.
 
     Raises:
         ValueError: t outside [0, 1], or generators of different architecture.
@@ -31,10 +37,14 @@ def interpolate(generator_a, generator_b, t):
     return weighted_mean([generator_a, generator_b], [1 - t, t])
 
 
-def weighted_mean(generators, shares):
-    """A new generator with the mean of the generators' weights, in float32; the shares are divided by their sum.
+def weighted_mean(generators: list[Generator], shares: list[float]) -> Generator:
+    """A new generator with the weighted mean of the generators' weights, in float32.
 
-    Of runs that started from one another the mean is often better than each (Wortsman et al. 2022, arXiv:2203.05482).
+    The mean of runs that started from one another is often better than each (Wortsman et al. 2022, arXiv:2203.05482).
+
+    Args:
+        generators: of one architecture.
+        shares: one for each, 0 or more. They are divided by their sum.
 
     Raises:
         ValueError: generators of different architecture, or shares that are not one for each, or below 0, or all 0.
@@ -56,13 +66,14 @@ def weighted_mean(generators, shares):
     return mean
 
 
-def architecture(generator):
+def architecture(generator: Generator) -> dict[str, Any]:
+    """A generator's configuration without its name. Raises ValueError for a foreign SavedModel, which has none."""
     if not hasattr(generator, "get_config"):
         raise ValueError("Received: a foreign SavedModel. Expected a folder with generator.keras, to mix its weights.")
     return {name: value for name, value in generator.get_config().items() if name != "name"}
 
 
-def check_fidelity(fidelity):
+def check_fidelity(fidelity: float) -> None:
     """Raises ValueError for what is not from 0 (sharp) to 1 (faithful)."""
     if not 0 <= fidelity <= 1:
         raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -14,8 +15,8 @@ PRECISIONS = {  # name -> Keras dtype policy
 }
 
 
-def choose_policy(precision="auto"):
-    """The Keras dtype policy for "auto" or a name of `PRECISIONS`; "auto" is bfloat16 where the hardware has it.
+def choose_policy(precision: str = "auto") -> str:
+    """The Keras dtype policy for a name of `PRECISIONS`, or for "auto": bfloat16 where that is the faster one.
 
     Raises:
         ValueError: an unknown name.
@@ -28,26 +29,31 @@ def choose_policy(precision="auto"):
 
 
 @functools.cache
-def has_fast_bfloat16():
-    """Whether the GPUs (capability 8 and newer), or with none the CPU (AVX-512 BF16, AMX), multiply bfloat16 faster."""
+def has_fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 faster than float32.
+
+    All GPUs have to have compute capability 8 or newer. Without a GPU, the CPU has to have AVX-512 BF16 or AMX, and has
+    to be faster where both are timed.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         return all(capability and capability >= (8, 0) for capability in capabilities)
     try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((line for line in file if line.startswith("flags")), "")
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
-    if not {"avx512_bf16", "amx_bf16"} & set(flags.split()):
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    if not {"avx512_bf16", "amx_bf16"} & set(flags):
         return False
+    # In turns, since others may use the CPU too. Some CPUs that have bfloat16 take twice as long for it.
     turns = [(seconds_of_product("bfloat16"), seconds_of_product("float32")) for _ in range(3)]
-    bfloat16, float32 = (min(seconds) for seconds in zip(*turns, strict=True))  # in turns: others may use the CPU too
-    return bfloat16 < float32  # on some CPUs it is only half as fast
+    bfloat16, float32 = (min(seconds) for seconds in zip(*turns, strict=True))
+    return bfloat16 < float32
 
 
-def seconds_of_product(precision, size=1024):
-    """The time of a matrix product on the CPU, after one for warming up."""
+def seconds_of_product(precision: str, size: int = 1024) -> float:
+    """The time of a product of two matrices (size, size) on the CPU, after one product for warming up."""
     with tf.device("CPU"):
         matrix = tf.cast(tf.ones([size, size]), precision)
         tf.matmul(matrix, matrix).numpy()

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.networks.edges import aligned, pixels_with_margin
-from srwgan.prefetch import in_background
+from srwgan.prefetch import prefetched
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import Canvas
 from srwgan.upscaling.network import network_for
@@ -106,8 +106,8 @@ class Upscaler:
             frames: pixels.
             reuse: run again only what changed since the frame before (the same pixels, to rounding).
         """
-        decoded = in_background(frames)
-        return in_background(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
+        decoded = prefetched(frames)
+        return prefetched(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
 
     def tensor(self, low_res: np.ndarray) -> np.ndarray:
         """(B, H, W, 3) float32 in [-1, 1] -> (B, scale H, scale W, 3) alike."""

@@ -18,7 +18,7 @@ from srwgan.media.gif import GifReader, GifWriter, gif_info
 from srwgan.media.still.images import Picture, read_image, write_image
 from srwgan.media.video import VideoReader, VideoWriter
 from srwgan.pixels import resize
-from srwgan.prefetch import in_background
+from srwgan.prefetch import prefetched
 
 
 class Repeat:
@@ -230,7 +230,7 @@ def test_the_thread_that_encodes_a_gif_gives_way_to_the_networks(tmp_path, monke
             return super().image(pixels)
 
         def frames(self, frames, reuse=True):
-            return in_background(super().frames(frames))
+            return prefetched(super().frames(frames))
 
     upscale_file(InThread(), source, tmp_path / "y.gif")
     assert encoding == [min(before + 10, 19)] * 5

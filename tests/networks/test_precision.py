@@ -1,4 +1,4 @@
-import io
+from pathlib import Path
 
 import pytest
 
@@ -24,14 +24,14 @@ def fresh():
 def test_auto_is_bfloat16_where_the_cpu_has_it_and_is_faster(flags, seconds, policy, monkeypatch):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
     cpuinfo = f"model name: x\nflags\t: {flags}\n"
-    monkeypatch.setattr(precision, "open", lambda path: io.StringIO(cpuinfo), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: cpuinfo)
     monkeypatch.setattr(precision, "seconds_of_product", seconds.get)
     assert precision.choose_policy() == policy
 
 
 def test_a_moments_load_does_not_decide(monkeypatch):
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(precision, "open", lambda path: io.StringIO("flags\t: avx512_bf16\n"), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: "flags\t: avx512_bf16\n")
     seconds = {"bfloat16": iter([9, 1, 9]), "float32": iter([2, 2, 2])}
     monkeypatch.setattr(precision, "seconds_of_product", lambda name: next(seconds[name]))
     assert precision.choose_policy() == "mixed_bfloat16"

@@ -1,16 +1,21 @@
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from srwgan.media.still.images import read_image
 from srwgan.networks.edges import image_operator
 from srwgan.networks.generator import Generator
+from srwgan.networks.saving import load_generator
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import changed_rectangles, patch_cost
 from srwgan.upscaling.transparency import fill_transparent
 from srwgan.upscaling.upscaler import Upscaler
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_generator(scale=4, blocks=2, filters=6, seed=0, activation="leaky_relu"):
@@ -156,6 +161,17 @@ def smooth_pixels(height, width):
     y, x = np.mgrid[:height, :width]
     gray = 128 + 60 * np.sin(x / 5) + 50 * np.cos(y / 4)
     return np.stack([gray, gray * 0.9, 255 - gray], -1).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("precision", "differs_by"), [("float32", 0), ("bfloat16", 1)])
+def test_the_shipped_generator_gives_the_same_pixels_whatever_the_tile(precision, differs_by):
+    """What README.md and --help say. In bfloat16 the order of a processor's sums, which may depend on sizes, shows."""
+    generator, picture = (
+        load_generator(ROOT / "SRWGAN_Gen"),
+        read_image(ROOT / "Images" / "sample.png").pixels[:50, :90],
+    )
+    whole, tiled = (Upscaler(generator, precision, tile=tile).image(picture).astype(int) for tile in (None, 37))
+    assert np.abs(tiled - whole).max() <= differs_by and (tiled != whole).mean() < 0.1
 
 
 def test_auto_precision_is_one_of_the_two(generator):
