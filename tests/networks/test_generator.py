@@ -47,7 +47,7 @@ def test_training_starts_from_the_bilinearly_upsampled_input(scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_icnr_leaves_no_checkerboard(scale):
-    """Before training, the pixel-shuffle convolution's output is a nearest-neighbour upsampling: f x f equal pixels."""
+    """Before training, the pixel-shuffle convolution's output is a nearest-neighbor upsampling: f x f equal pixels."""
     generator = tiny(scale)
     shuffled = part(generator, "upsampling1_shuffle")(noise((1, 6, 5, 3))).numpy()
     factor = SCALES[scale][0]
@@ -97,7 +97,7 @@ def test_the_added_picture_keeps_float32_under_a_mixed_policy():
     np.testing.assert_allclose(generator(low_res), tf.image.resize(low_res, (24, 24), "bilinear"), atol=1e-6)
 
 
-def test_prelu_has_one_slope_per_channel_and_no_batch_normalisation():
+def test_prelu_has_one_slope_per_channel_and_no_batch_normalization():
     generator = tiny(4, blocks=2, filters=16, activation="prelu")
     slopes = {
         layer.name: layer.get_weights()[0].shape for layer in generator.layers if isinstance(layer, keras.layers.PReLU)

@@ -52,9 +52,9 @@ def test_a_band_limited_signal_comes_back_exactly_from_fourier_upsampling(factor
     def signal(y, x):
         return np.cos(np.pi * 3 * y / height)[:, None] * np.cos(np.pi * 5 * x / width)[None] + 0.3
 
-    centres = [(np.arange(n) + 0.5) for n in (height, width)]
+    centers = [(np.arange(n) + 0.5) for n in (height, width)]
     finer = [(np.arange(n * factor) + 0.5) / factor for n in (height, width)]
-    result = FourierUpsampling(factor)(signal(*centres)[None, ..., None].astype(np.float32))
+    result = FourierUpsampling(factor)(signal(*centers)[None, ..., None].astype(np.float32))
     np.testing.assert_allclose(result[0, ..., 0], signal(*finer), atol=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_resize_conv_starts_without_a_checkerboard():
     np.testing.assert_allclose(middle, np.broadcast_to(middle[:1, :1], middle.shape), atol=1e-5)
 
 
-def test_channel_attention_gates_by_the_means_of_its_neighbourhood():
+def test_channel_attention_gates_by_the_means_of_its_neighborhood():
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 8))
     model = keras.Model(image, channel_attention(image, "attention", policy="float32"))

@@ -66,7 +66,7 @@ def test_a_weights_file_and_the_backbones_own_preprocessing(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_preprocessing_of_pure_colours(name):
+def test_preprocessing_of_pure_colors(name):
     """Red, in [-1, 1] RGB, becomes 0..255 BGR minus ImageNet's mean."""
     module = APPLICATIONS[name][1]
     seen = []

@@ -348,7 +348,7 @@ def test_changed_rectangles_cover_everything_and_split_far_apart_changes():
 
 
 class NearestModel:
-    """Repeats pixels; says what it is told to say of itself."""
+    """Repeats pixels, with the receptive field and the alignment that it is given."""
 
     scale = 2
 
