@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.networks.foreign_generator import short
-
 from srwgan.pixels import range_to_levels
 
 APPLICATIONS = {  # name -> (constructor, module of its preprocess_input, default positions in model.layers)
