@@ -267,6 +267,8 @@ def second_picture(path):
         with av.open(str(path)) as container:
             frame = next(container.decode(video=0))
             pixels = pixels_of(frame)
+        if path.suffix.lower() == ".avif" and pixels.shape[-1] != 4:  # whose alpha is a stream of its own there
+            pixels = pillow_picture(path)
     except Exception:
         pixels = pillow_picture(path)
     if pixels is None:
@@ -295,6 +297,8 @@ def second_frames(path):
         import av
 
         with av.open(str(path)) as container:
+            if path.suffix.lower() == ".avif":
+                raise ValueError("its alpha is a stream of its own there")
             for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgba")
     except Exception:

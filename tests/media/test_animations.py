@@ -139,6 +139,27 @@ def test_a_still_for_programs_that_play_nothing_is_no_frame(tmp_path):
         assert duration == 50
 
 
+@pytest.mark.parametrize("blend", [0, 1])
+@pytest.mark.parametrize("dispose", [0, 1, 2])
+def test_what_becomes_of_a_frame_after_its_time(tmp_path, dispose, blend):
+    """Held against FFmpeg: Pillow leaves cleared areas as they were."""
+    av = pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 256, (12, 18, 4)).astype(np.uint8)) for _ in range(5)]
+    frames[0].save(
+        tmp_path / "x.png", save_all=True, append_images=frames[1:], duration=40, disposal=dispose, blend=blend
+    )
+    with av.open(str(tmp_path / "x.png")) as container:
+        shown = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    for (played, _), wanted in zip(AnimationReader(tmp_path / "x.png"), shown, strict=True):
+        errors = [
+            np.abs(a[..., :3] * (a[..., 3:] / 255) - b[..., :3] * (b[..., 3:] / 255)) for a, b in [(played, wanted)]
+        ]
+        assert (
+            max(error.max() for error in errors) < 3 and np.abs(played[..., 3].astype(int) - wanted[..., 3]).max() <= 1
+        )
+
+
 def test_stills_are_no_animations(tmp_path):
     for name in ("x.png", "x.webp", "x.avif"):
         Image.fromarray(squares(1)[0]).save(tmp_path / name)

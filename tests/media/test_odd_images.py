@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 import zlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -211,6 +212,30 @@ def test_gray_tiffs_of_all_kinds(tmp_path, channels, dtype):
     if channels == 1:
         tifffile.imwrite(tmp_path / "y.tif", stored, photometric="miniswhite")
         np.testing.assert_array_equal(read_image(tmp_path / "y.tif").pixels, np.iinfo(dtype).max - pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bit_tiffs_with_lzw_need_no_more_than_pyav(tmp_path, channels, monkeypatch):
+    pytest.importorskip("av")
+    pixels = noise(40, 30, channels, dtype=np.uint16)
+    path = tmp_path / "x.tif"
+    if channels == 1:
+        Image.fromarray(pixels[..., 0]).save(path, compression="tiff_lzw")
+    else:
+        lzw_tiff(path, pixels)
+    np.testing.assert_array_equal(read_image(path).pixels, pixels)
+
+
+def lzw_tiff(path, pixels):
+    """Through FFmpeg's own encoder: Pillow writes no 16-bit colors, and tifffile no LZW without imagecodecs."""
+    import av
+
+    name = "rgba64le" if pixels.shape[-1] == 4 else "rgb48le"
+    context = av.CodecContext.create("tiff", "w")
+    context.width, context.height, context.pix_fmt = *pixels.shape[1::-1], name
+    context.time_base, context.options = Fraction(1), {"compression_algo": "lzw"}
+    packets = context.encode(av.VideoFrame.from_ndarray(pixels, format=name))
+    path.write_bytes(b"".join(bytes(packet) for packet in packets))
 
 
 def test_a_gray_tiff_of_12_bits_is_as_bright_as_it_was_meant(tmp_path):

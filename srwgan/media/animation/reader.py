@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srwgan.media.animation.composing import composed
 from srwgan.media.still import png
 from srwgan.media.still.decoding import reduced_bits
 from srwgan.media.still.encoding import Extras
@@ -64,6 +65,9 @@ class AnimationReader:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, float]]:
         with decoding_errors(self.path, self._data):
+            if self._data.startswith(png.SIGNATURE):
+                yield from self._turned(composed(self._data, self.path))
+                return
             with open_image(io.BytesIO(self._data), self.path, self._max_pixels) as image:
                 for number in range(self._first, self._first + self.frame_count):
                     try:
@@ -74,6 +78,10 @@ class AnimationReader:
                         raise Damaged(f"{self.path}: damaged: it ends after {shown} whole frames.") from error
                     frame = UPRIGHT[self._orientation](np.asarray(image.convert("RGBA")))
                     yield np.ascontiguousarray(frame), image.info.get("duration", 0)
+
+    def _turned(self, frames):
+        for frame, duration in frames:
+            yield np.ascontiguousarray(UPRIGHT[self._orientation](frame)), duration
 
 
 def gif_loop(plays):

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srwgan.media.still.errors import Damaged, ReadError, Unsupported, unsupported
+from srwgan.media.still.second_decoder import decode_by_ffmpeg
 
 DNG_VERSION = 50706
 CFA, LINEAR_RAW = 32803, 34892  # photometric interpretations of what a sensor saw
@@ -135,9 +136,10 @@ def raw_file(path, thumbnail=None):
 
 
 def needs_tifffile(page: TiffPage) -> bool:
-    """Whether tifffile reads the samples as they are, and Pillow does not: 16 bits, 12 of gray, a nested picture."""
-    plain = page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
-    return plain and not page.signed and not page.floating and (page.bits == 16 or page.nested)
+    """Whether tifffile reads the samples as they are, and Pillow does not: 16 bits of colors, a nested picture."""
+    plain = page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) and not page.signed and not page.floating
+    pillow_reads = page.photometric == BLACK_IS_ZERO and page.samples == 1
+    return plain and (page.nested or (page.bits == 16 and not pillow_reads))
 
 
 def check_samples(page: TiffPage, path):
@@ -161,9 +163,10 @@ def decode_by_tifffile(data: bytes, page: TiffPage, path) -> np.ndarray:
             if "imagecodecs" not in str(error):
                 raise
             name = stored.compression.name
-            raise ReadError(
-                f"{path}: TIFF of this kind with {name} compression needs: pip install imagecodecs"
-            ) from None
+            if page.number == 0 and name in ("LZW", "PACKBITS") and page.photometric == RGB:
+                return decode_by_ffmpeg(data, path, f"a TIFF of {page.bits} bits with {name} compression")
+            needed = f"a TIFF of {page.bits} bits with {name} compression needs: pip install imagecodecs"
+            raise ReadError(f"{path}: {needed}") from None
         if stored.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         extra = stored.extrasamples
