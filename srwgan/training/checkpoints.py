@@ -21,8 +21,8 @@ class Checkpoints:
 
     def __init__(self, checkpoint: tf.train.Checkpoint, folder: str):
         self.checkpoint = checkpoint
-        self.newest = tf.train.CheckpointManager(checkpoint, os.path.join(folder, "checkpoints"), max_to_keep=KEPT)
-        self.best = tf.train.CheckpointManager(checkpoint, os.path.join(folder, "best"), max_to_keep=1)
+        self.newest = tf.train.CheckpointManager(checkpoint, str(Path(folder, "checkpoints")), max_to_keep=KEPT)
+        self.best = tf.train.CheckpointManager(checkpoint, str(Path(folder, "best")), max_to_keep=1)
 
     def save(self, number: int, *, best: bool) -> None:
         """Write the checkpoint ckpt-`number`, and where it is the `best` so far, once more.

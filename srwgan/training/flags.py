@@ -83,8 +83,8 @@ def add_data(add):
         type=WEIGHT,
         default=0.0,
         metavar="LEVELS",
-        help="half of the high-resolution crops get noise with a standard deviation up to this, of 255, so that grain "
-        "is learnt",
+        help="half of the high-resolution crops get noise with a standard deviation up to this, of 255 levels, so that "
+        "the generator learns grain",
     )
     add(
         "--repeat-edges",
@@ -122,7 +122,7 @@ def add_networks(add):
         "--condition",
         choices=["none", "noise"],
         default="none",
-        help="noise: the generator is told the strength of the degradation",
+        help="noise: the strength of the degradation is a second input of the generator",
     )
     add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
     add(
@@ -216,7 +216,7 @@ def add_schedule(add):
         "--goptimizer",
         choices=["adam", "muon"],
         default="adam",
-        help="the generator's; muon: steps of hidden convolutions are orthogonalised, better in as many steps",
+        help="the generator's; muon: steps of hidden convolutions are orthogonalized, better in as many steps",
     )
     add("--doptimizer", choices=["adam", "muon"], default="adam", help="the discriminator's")
     add("--glr", type=POSITIVE, default=2e-4, help="the generator's learning rate")
@@ -269,11 +269,15 @@ def default_of(name: str):
     return build_parser().get_default(name)
 
 
-def changed_flags(args: Namespace) -> dict:
-    """The flags that differ from their defaults and change the result; of files their names, without folders."""
-    left_out = (*MAY_CHANGE, "datapath", "init", "pretrained_weights")
-    changed = {name: value for name, value in vars(args).items() if value != default_of(name) and name not in left_out}
-    return {name: os.path.basename(value) if is_path(name, value) else value for name, value in changed.items()}
+def changed_flags(args: Namespace) -> str:
+    """The flags that differ from their defaults and change the result, as on a command line; of files their names."""
+    left_out, words = (*MAY_CHANGE, "datapath", "init", "pretrained_weights"), []
+    for name, value in vars(args).items():
+        if value != default_of(name) and name not in left_out:
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(os.path.basename(value) if is_path(name, value) else str(value))
+    return shlex.join(words)
 
 
 def is_path(name: str, value) -> bool:

@@ -1,6 +1,7 @@
-"""The losses, one value per sample, so that a mean over any division of a batch is the mean over the batch.
+"""The losses of both networks.
 
-Images are (B, H, W, 3) in [-1, 1], scores (B, 1); every loss is (B,) float32 whatever the networks compute in.
+Images are (B, H, W, 3) in [-1, 1], and scores of the discriminator (B, 1). Each loss is (B,) in float32, whatever the
+networks compute in: one value for each sample, so that the mean over any parts of a batch is the mean over the batch.
 """
 
 import math
@@ -13,43 +14,56 @@ from srwgan.pixels import LUMA_SHARES
 PSNR_FLOOR = 4e-4  # mean squared error of pixels in [-1, 1] at 40 dB
 
 
-def discriminator_loss(real_scores, fake_scores):
-    """D(fake) - D(real): minus the critic's estimate of the Wasserstein distance (Arjovsky et al. 2017)."""
+def discriminator_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """D(fake) - D(real), minus the discriminator's estimate of the Wasserstein distance (Arjovsky et al. 2017)."""
     return as_vector(fake_scores) - as_vector(real_scores)
 
 
-def adversarial_loss(fake_scores):
-    """-D(fake), what the generator descends."""
+def adversarial_loss(fake_scores: tf.Tensor) -> tf.Tensor:
+    """-D(fake), which the generator descends."""
     return -as_vector(fake_scores)
 
 
-def gradient_penalty(discriminator, real, fake, *, e, loss_scale=1.0):
-    """(||grad D(x)|| - 1)^2 at x = real + e (fake - real), and the norm; both (B,) (Gulrajani et al. 2017).
+def gradient_penalty(
+    discriminator, real: tf.Tensor, fake: tf.Tensor, *, e: tf.Tensor, loss_scale=1.0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The gradient penalty (||grad D(x)|| - 1)^2 at x = real + e (fake - real) (Gulrajani et al. 2017).
 
     Args:
-        e: (B,) position on the line between the two images, one draw per sample.
-        loss_scale: the score is multiplied by it before and its gradient divided by it after, against underflow in
-            float16.
+        discriminator: (B, H, W, 3) -> (B, 1).
+        e: (B,), the position of each sample's x on the line through its two images.
+        loss_scale: the scores are multiplied by it and their gradient divided by it, against underflow in float16.
+
+    Returns:
+        The penalty, and the norm of the gradient over all of H, W, C; both (B,) float32.
     """
     x = real + tf.reshape(e, (-1, 1, 1, 1)) * (fake - real)
     with tf.GradientTape() as tape:
         tape.watch(x)
         scores = discriminator(x, training=True) * loss_scale
     gradient = tf.cast(tape.gradient(scores, x), "float32") / loss_scale
-    # The square root's slope is infinite at 0, where a critic that ignores its input has its norm.
+    # The slope of the square root is infinite at 0, which is the norm where a discriminator ignores its input.
     norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]) + 1e-12)
     return tf.square(norm - 1.0), norm
 
 
-def reconstruction_loss(real, fake, *, kind: str = "mse", luma: float = 0.0):
-    """Mean squared ("mse") or absolute ("l1") difference of the pixels, or the former's logarithm ("psnr").
+def reconstruction_loss(real: tf.Tensor, fake: tf.Tensor, *, kind: str = "mse", luma: float = 0.0) -> tf.Tensor:
+    """The difference of the pixels.
 
-    "psnr" is log10(1 + mse / PSNR_FLOOR), as the mean PSNR is a mean of logarithms: each sample counts by its relative
-    error, less where that is small already (after Chen et al. 2021, HINet, arXiv:2105.06086).
+    ```
+    kind    loss
+    mse     mean squared difference
+    l1      mean absolute difference
+    psnr    log10(1 + mse / PSNR_FLOOR)
+    ```
+
+    A mean of PSNRs is a mean of logarithms. So "psnr" lets each sample count by its relative error, and by less where
+    that is small already (after Chen et al. 2021, HINet, arXiv:2105.06086).
 
     Args:
-        luma: share of the loss, 0 to 1, that is of the difference in luma alone, which PSNR-Y measures and where the
-            eye sees detail; on RGB alone much of a small network serves the chroma.
+        kind: "mse", "l1" or "psnr".
+        luma: share of the loss, 0 to 1, that is of the difference in luma alone. PSNR-Y measures luma, and the eye sees
+            detail in it. A loss on RGB alone spends much of a small network on the chroma.
     """
     measure = tf.abs if kind == "l1" else tf.square
     difference = tf.cast(fake, "float32") - tf.cast(real, "float32")
@@ -60,11 +74,15 @@ def reconstruction_loss(real, fake, *, kind: str = "mse", luma: float = 0.0):
     return tf.math.log1p(error / PSNR_FLOOR) / math.log(10) if kind == "psnr" else error
 
 
-def lattice_loss(real, fake, *, scale: int, window: int = 8):
-    """Mean squared difference of the local means of each sub-pixel phase, over windows of low-resolution pixels.
+def lattice_loss(real: tf.Tensor, fake: tf.Tensor, *, scale: int, window: int = 8) -> tf.Tensor:
+    """The mean squared difference of the local means of each sub-pixel phase.
 
-    A content loss rewards detail wherever it is, and the cheapest detail is the pattern of the `scale` x `scale`
-    phases of pixel shuffle itself, a regular grid. Its local means differ from phase to phase, a photograph's do not.
+    The pixels of a low-resolution pixel's `scale` x `scale` square each belong to a phase. A content loss rewards
+    detail wherever it is, and the cheapest detail is the pattern of the phases, a regular grid. The local means of such
+    a grid differ from phase to phase; those of a photograph do not.
+
+    Args:
+        window: side of the windows that means are taken over, in low-resolution pixels.
     """
     phases = tf.nn.space_to_depth(tf.cast(fake, "float32") - tf.cast(real, "float32"), scale)
     return mean_per_sample(tf.square(tf.nn.avg_pool2d(phases, window, window // 2, "VALID")))
@@ -88,41 +106,44 @@ def steady_loss(fake: tf.Tensor, moved: tf.Tensor, *, margin: int) -> tf.Tensor:
     return mean_per_sample(difference[:, margin:-margin, margin:-margin])
 
 
-def content_loss(real_maps, fake_maps, *, norm: str = "energy", channel_weights=None):
-    """Mean over the layers of the squared difference between hyperpixels.
+def content_loss(real_maps: list, fake_maps: list, *, norm: str = "energy", channel_weights=None) -> tf.Tensor:
+    """The squared difference of hyperpixels, its mean over the layers.
 
     Args:
-        real_maps, fake_maps: lists of feature maps (B, h, w, c), a pair for each layer.
-        norm: "energy" divides each layer by the real map's mean square, so that a weight means the same on every
-            backbone; "unit" scales each pixel's channel vector to length 1 first (Zhang et al. 2018, LPIPS).
-        channel_weights: with "unit", (c,) for each layer, by which the channels' squared differences are weighted, as
-            LPIPS's linear layers do; None for 1.
+        real_maps, fake_maps: feature maps (B, h, w, c), a pair for each layer.
+        norm: "energy" divides each layer's difference by the mean square of its real map, so that a weight means the
+            same with every classifier. "unit" scales each pixel's feature vector to length 1 first, as LPIPS does
+            (Zhang et al. 2018).
+        channel_weights: with "unit", (c,) for each layer, by which the channels' squared differences are multiplied, as
+            LPIPS's linear layers do. None stands for 1.
     """
     weights = channel_weights or [None] * len(real_maps)
     layers = [
-        content_norms[norm](tf.cast(r, "float32"), tf.cast(f, "float32"), w)
-        for r, f, w in zip(real_maps, fake_maps, weights, strict=True)
+        CONTENT_NORMS[norm](tf.cast(real, "float32"), tf.cast(fake, "float32"), weight)
+        for real, fake, weight in zip(real_maps, fake_maps, weights, strict=True)
     ]
     return tf.add_n(layers) / len(layers)
 
 
-def energy_normalised(real, fake, _):
+def energy_difference(real, fake, _):
     return mean_per_sample(tf.square(fake - real)) / (mean_per_sample(tf.square(real)) + 1e-8)
 
 
-def unit_normalised(real, fake, channel_weights):
+def unit_difference(real, fake, channel_weights):
     squares = tf.square(unit_length(fake) - unit_length(real))
     if channel_weights is not None:
         squares *= channel_weights
     return tf.reduce_mean(tf.reduce_sum(squares, axis=-1), axis=[1, 2])
 
 
-content_norms = {"energy": energy_normalised, "unit": unit_normalised}
+CONTENT_NORMS = {"energy": energy_difference, "unit": unit_difference}
 
 
-def mean_per_sample(x):
+def mean_per_sample(x: tf.Tensor) -> tf.Tensor:
+    """(B, ...) -> (B,)."""
     return tf.reduce_mean(x, axis=list(range(1, x.shape.rank)))
 
 
-def as_vector(scores):
+def as_vector(scores: tf.Tensor) -> tf.Tensor:
+    """(B, 1) of any type -> (B,) float32."""
     return tf.reshape(tf.cast(scores, "float32"), [-1])

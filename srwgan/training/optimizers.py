@@ -1,4 +1,4 @@
-"""Adam and Muon that can take a step back, and their learning-rate schedule."""
+"""Adam and Muon that take a step back where a gradient is not finite, and their learning rates."""
 
 import keras
 import tensorflow as tf
@@ -6,10 +6,10 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("srwgan")
 class GuardedAdam(keras.optimizers.Adam):
-    """Adam that leaves weights and moments as they were where a gradient is not finite.
+    """Adam that leaves a weight and its moments as they were where the weight's gradient is not finite.
 
-    There is no branch, so all replicas of a distributed step do the same. The caller makes all gradients NaN when one
-    is.
+    The step is computed in any case and then taken back: without a branch, all replicas of a distributed step do the
+    same. A caller that wants no weight to change makes all gradients NaN where one is.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -27,12 +27,14 @@ class GuardedAdam(keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable("srwgan")
 class GuardedMuon(GuardedAdam):
-    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) for hidden convolutions, Adam for the rest.
+    """Muon for the kernels of hidden convolutions, and Adam for all other weights.
 
-    A kernel (h, w, in, out) is the matrix (h w in, out); the step is its Nesterov momentum with all singular values
-    near 1, scaled to the size of Adam's steps (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both. First
-    and last convolutions, from and to colours, have too few channels to be treated so. (Keras's own Muon leaves
-    convolutions to Adam.)
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) takes a kernel (h, w, in, out) as the matrix
+    (h w in, out). Its step is the matrix of Nesterov's momentum with all singular values made alike, near 1. It is
+    scaled to the size of Adam's steps (Liu et al. 2025, arXiv:2502.16982), so that one learning rate serves both.
+
+    The first and the last convolution, which take and give colors, have too few channels for that. Keras's own Muon
+    leaves all convolutions to Adam.
     """
 
     MOMENTUM = 0.95
@@ -46,16 +48,20 @@ class GuardedMuon(GuardedAdam):
         ahead = self.MOMENTUM * momentum + (1 - self.MOMENTUM) * gradient
         matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
         size = 0.2 * max(matrix.shape) ** 0.5  # an element's root mean square is then 0.2, as of Adam's steps
-        step = tf.cast(learning_rate, tf.float32) * size * orthogonalised(matrix)
+        step = tf.cast(learning_rate, tf.float32) * size * orthogonalized(matrix)
         self.assign_sub(variable, tf.reshape(step, variable.shape))
 
 
-def is_hidden_convolution(shape):
+def is_hidden_convolution(shape) -> bool:
+    """Whether a weight of this shape is a convolution's kernel between feature maps."""
     return len(shape) == 4 and min(shape[2:]) >= 16
 
 
-def orthogonalised(matrix, iterations=5):
-    """U V' of a matrix U S V', roughly: Jordan's quintic Newton-Schulz iteration brings S to within 0.7 and 1.2."""
+def orthogonalized(matrix: tf.Tensor, iterations: int = 5) -> tf.Tensor:
+    """U V' of a matrix (n, m) = U S V', roughly, by Jordan's quintic Newton-Schulz iteration.
+
+    The singular values of the result are between 0.7 and 1.2.
+    """
     wide = matrix.shape[0] < matrix.shape[1]
     x = matrix if wide else tf.transpose(matrix)
     x /= tf.norm(x) + 1e-12

@@ -1,8 +1,8 @@
-"""What a run leaves when it has ended: figures, pictures, history, and the exported networks."""
+"""What a run leaves when it has ended: figures, the GIF of its pictures, its history, and the exported networks."""
 
 import logging
-import os
 from argparse import Namespace
+from pathlib import Path
 
 from srwgan.networks.saving import export_discriminator, export_generator
 from srwgan.training.flags import changed_flags
@@ -11,13 +11,20 @@ from srwgan.training.run import Run
 
 log = logging.getLogger("srwgan")
 
+# Users' notebooks read these two, which are beside the run's own files: the history as a pickled dict, and the GIF.
+PICKLE, LAST_GIF = "./trainHistoryDict", "./generated_samples/generatedSuperRes.gif"
+
 
 def write_results(args: Namespace, run: Run) -> None:
-    """Figures, GIF, history, PSNR of the samples, and the exported networks."""
-    draw_history(run.history.epochs, os.path.join(run.folder, "curves.png"))
-    run.visualizer.save_gif(os.path.join(run.folder, "training.gif"))
-    run.visualizer.save_gif("./generated_samples/generatedSuperRes.gif")
-    run.history.write_pickle("./trainHistoryDict")
+    """Write all that a finished run leaves, and say where it is.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    draw_history(run.history.epochs, Path(run.folder, "curves.png"))
+    run.visualizer.save_gif(Path(run.folder, "training.gif"))
+    run.visualizer.save_gif(LAST_GIF)
+    run.history.write_pickle(PICKLE)
     log.info(
         "PSNR-Y of %d held-out crops: %.2f dB (bicubic %.2f dB)",
         len(run.validation[1]),
@@ -26,26 +33,24 @@ def write_results(args: Namespace, run: Run) -> None:
     )
     if args.savemodel:
         save_networks(args, run)
-    log.info(
-        "Results: %s (history.json, curves.png, samples/, training.gif), ./trainHistoryDict, "
-        "./generated_samples/generatedSuperRes.gif",
-        run.folder,
-    )
+    results = f"{run.folder} (history.json, curves.png, samples/, training.gif), {PICKLE}, {LAST_GIF}"
+    log.info("Results: %s", results)
 
 
 def save_networks(args: Namespace, run: Run) -> None:
     """Export the averaged generator and the discriminator; what stood there is moved aside."""
+    psnr = run.history.epochs["psnr"][-1]
     facts = {
         "photographs": len(run.stream.photos),
         "batches": int(run.progress.numpy()),
         "batch": f"{run.images_per_step()} crops of {args.cropsz}x{args.cropsz}",
-        "PSNR-Y of held-out crops": f"{run.history.epochs['psnr'][-1]:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
-        "flags": " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed_flags(args).items()),
+        "PSNR-Y of held-out crops": f"{psnr:.2f} dB (bicubic {run.psnr_bicubic:.2f} dB)",
+        "flags": changed_flags(args),
     }
-    for kind, export in (
-        ("Gen", lambda path: export_generator(run.trainer.average, path, facts)),
-        ("Dis", lambda path: export_discriminator(run.trainer.discriminator, path)),
-    ):
-        path = f"{args.chkpt_path}_{kind}"
-        aside = export(path)
-        log.info("Saved %s%s", path, f" (what stood there is now {aside})" if aside else "")
+    generator, discriminator = f"{args.chkpt_path}_Gen", f"{args.chkpt_path}_Dis"
+    say_saved(generator, export_generator(run.trainer.average, generator, facts))
+    say_saved(discriminator, export_discriminator(run.trainer.discriminator, discriminator))
+
+
+def say_saved(path: str, aside: str | None) -> None:
+    log.info("Saved %s%s", path, f" (what stood there is now {aside})" if aside else "")

@@ -3,8 +3,8 @@
 import collections
 import logging
 import math
-import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -92,7 +92,7 @@ class Run:
         self.agreed_signal = None  # the one that all workers know of
         self.compiled = set()  # kinds of call that were made before, see `train_some`
         self.seconds = collections.Counter()  # of the whole run, see `Clock`
-        self.writer = tf.summary.create_file_writer(os.path.join(folder, "tensorboard")) if tensorboard else None
+        self.writer = tf.summary.create_file_writer(str(Path(folder, "tensorboard"))) if tensorboard else None
         self.psnr_bicubic = self.psnr_of(upscale_bicubic(images_of(validation[0]), stream.options.scale))
 
     def train(self) -> dict[str, list]:
@@ -248,14 +248,14 @@ class Run:
         pairs = zip(to_pixels(super_res), to_pixels(self.validation[1]), strict=True)
         return float(np.mean([psnr(made, real, self.stream.options.scale) for made, real in pairs]))
 
-    def write_summaries(self, means: dict, picture: str | None) -> None:
+    def write_summaries(self, means: dict, picture: Path | None) -> None:
         """Write an epoch's scalars and picture for TensorBoard."""
         step = int(self.progress.numpy())
         with self.writer.as_default(step=step):
             for name, value in means.items():
                 tf.summary.scalar(name, value)
             if picture:
-                tf.summary.image("samples", tf.image.decode_png(tf.io.read_file(picture), 3)[None])
+                tf.summary.image("samples", tf.image.decode_png(tf.io.read_file(str(picture)), 3)[None])
         self.writer.flush()
 
     def save(self, best: bool = False) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import time
 from argparse import Namespace
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -102,6 +103,7 @@ def photo_folder(args: Namespace) -> str:
 
 
 def crop_options(args: Namespace) -> CropOptions:
+    """What the flags say of crops."""
     return CropOptions(
         crop=args.cropsz,
         scale=args.scale,
@@ -117,58 +119,77 @@ def crop_options(args: Namespace) -> CropOptions:
     )
 
 
-def build_networks(args: Namespace):
-    """The generator, the discriminator and the generator's averaged twin, new or as exported to --init.
+class Networks(NamedTuple):
+    """What is trained: the generator, the discriminator, and the generator's averaged twin."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+
+
+def build_networks(args: Namespace) -> Networks:
+    """Networks as the flags describe them, or as exported to --init, in the precision that the machine is fast at.
 
     Raises:
         FileNotFoundError, ValueError: --init is no generator, or one of another shape than the flags ask for.
     """
     keras.utils.set_random_seed(args.seed)
     policy = choose_policy(args.precision)
-    if not args.init:
-        generator = Generator(
-            filters=args.filters,
-            blocks=args.blocks,
-            scale=args.scale,
-            activation=args.activation,
-            upsampling=args.upsampling,
-            attention=args.attention,
-            condition=args.condition,
-            dtype=policy,
-        )
-        return generator, Discriminator(args.dfilters, dtype=policy), with_precision(generator, policy)
+    if args.init:
+        generator, discriminator = initial_networks(args)
+        generator = with_precision(generator, policy)
+    else:
+        generator, discriminator = new_generator(args, policy), None
+    if discriminator:
+        discriminator = with_precision(discriminator, policy)
+    else:
+        discriminator = Discriminator(args.dfilters, dtype=policy)
+    return Networks(generator, discriminator, average=with_precision(generator, policy))
+
+
+def new_generator(args: Namespace, policy) -> Generator:
+    return Generator(
+        filters=args.filters,
+        blocks=args.blocks,
+        scale=args.scale,
+        activation=args.activation,
+        upsampling=args.upsampling,
+        attention=args.attention,
+        condition=args.condition,
+        dtype=policy,
+    )
+
+
+def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
+    """The generator of --init, and the discriminator beside it where there is one and the flags ask for no other.
+
+    --init names an exported folder, or what --chkpt_path named when it was exported. A discriminator is looked for in
+    the generator's folder, and then in the folder NAME_Dis beside NAME_Gen.
+    """
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
-    start = load_generator(folder)
-    if not isinstance(start, Generator):
+    generator = load_generator(folder)
+    if not isinstance(generator, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
-    if start.scale != args.scale:
-        raise ValueError(
-            f"Received: --scale {args.scale} with --init {folder}, of scale {start.scale}. Expected the same."
-        )
-    if start.condition != args.condition:
-        raise ValueError(
-            f"Received: --condition {args.condition} with --init {folder}, of condition "
-            f"{start.condition}. Expected the same."
-        )
-    for name in ("filters", "blocks", "activation", "upsampling", "attention"):
-        if getattr(args, name) not in (default_of(name), getattr(start, name)):
+    for name in ("scale", "condition", "filters", "blocks", "activation", "upsampling", "attention"):
+        asked, found = getattr(args, name), getattr(generator, name)
+        must_be_given = name in ("scale", "condition")  # by them crops differ; the others are as exported by default
+        if asked != found and (must_be_given or asked != default_of(name)):
+            expected = "the same" if must_be_given else "the same, or none"
             raise ValueError(
-                f"Received: --{name} {getattr(args, name)} with --init {folder}, of {name} "
-                f"{getattr(start, name)}. Expected the same, or none."
+                f"Received: --{name} {asked} with --init {folder}, of {name} {found}. Expected {expected}."
             )
-    critic = load_discriminator(folder) or load_discriminator(f"{folder.rstrip('/').removesuffix('_Gen')}_Dis")
-    if critic and args.dfilters not in (default_of("dfilters"), critic.filters):
-        critic = None  # another one was asked for
-    log.info("Starting from %s, %s", folder, "and its discriminator" if critic else "with a new discriminator")
-    critic = with_precision(critic, policy) if critic else Discriminator(args.dfilters, dtype=policy)
-    return with_precision(start, policy), critic, with_precision(start, policy)
+    beside = f"{folder.rstrip('/').removesuffix('_Gen')}_Dis"
+    discriminator = load_discriminator(folder) or load_discriminator(beside)
+    if discriminator and args.dfilters not in (default_of("dfilters"), discriminator.filters):
+        discriminator = None
+    log.info("Starting from %s, %s", folder, "and its discriminator" if discriminator else "with a new discriminator")
+    return generator, discriminator
 
 
-def build_trainer(args: Namespace, networks: tuple, *, updates: int) -> Trainer:
+def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Trainer:
     """The trainer of these networks, with new optimizers and, where they are needed, hyperpixels.
 
     Args:
-        networks: what `build_networks` returns.
         updates: batches of the whole run, over which learning rates fall.
     """
     generator, discriminator, average = networks

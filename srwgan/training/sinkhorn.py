@@ -1,6 +1,6 @@
 """Entropic optimal transport in the log domain: Sinkhorn's plan between two weightings, and a loss between point sets.
 
-The regularised problem is min <P, M> + reg * KL(P | a b^T) over plans P with row sums a and column sums b
+The regularized problem is min <P, M> + reg * KL(P | a b^T) over plans P with row sums a and column sums b
 (Cuturi 2013, "Sinkhorn Distances"). `reg` has the unit of the cost M; a smaller one is closer to exact transport and
 needs more iterations. Arguments whose values are unknown while a `tf.function` is traced are checked for shape only.
 """
@@ -102,8 +102,8 @@ def sinkhorn_divergence(x, y, reg, num_iters, a=None, b=None, threshold=None):
     a, b = _weights(a, "a", x[..., 0]), _weights(b, "b", y[..., 0])
 
     # Distances do not change under a shift, and small coordinates lose fewer digits in |x|^2 + |y|^2 - 2 x.y.
-    centre = tf.stop_gradient(tf.reduce_mean(x, axis=-2, keepdims=True))
-    x, y = x - centre, y - centre
+    center = tf.stop_gradient(tf.reduce_mean(x, axis=-2, keepdims=True))
+    x, y = x - center, y - center
     from_x, from_y = _doubled_potentials((x, y), (a, b), reg, num_iters, threshold)
     (self_x,) = _doubled_potentials((x,), (a,), reg, num_iters, threshold)
     (self_y,) = _doubled_potentials((y,), (b,), reg, num_iters, threshold)

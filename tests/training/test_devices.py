@@ -3,15 +3,8 @@ import json
 import pytest
 import tensorflow as tf
 
-from srwgan.training.devices import (
-    build_strategy,
-    cluster_config,
-    expand_node_list,
-    expand_task_counts,
-    is_chief,
-    sum_over_workers,
-    worker_position,
-)
+from srwgan.training.cluster import cluster_config, expand_node_list, expand_task_counts
+from srwgan.training.devices import build_strategy, is_chief, sum_over_workers, worker_position
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from srwgan.networks.generator import Generator
-from srwgan.training.optimizers import GuardedMuon, build_optimizer, orthogonalised
+from srwgan.training.optimizers import GuardedMuon, build_optimizer, orthogonalized
 
 RATE = 0.01
 
@@ -23,13 +23,13 @@ def muon(**options):
 def test_the_iteration_keeps_singular_vectors_and_brings_the_values_near_1(shape):
     left, values, right = np.linalg.svd(normal(shape), full_matrices=False)
     spread = np.geomspace(0.05, 1, len(values))
-    made = orthogonalised(tf.constant(left * spread @ right)).numpy()
+    made = orthogonalized(tf.constant(left * spread @ right)).numpy()
     found = np.einsum("ij,jk,ik->i", left.T, made, right)
     assert found.min() > 0.6 and found.max() < 1.3
     np.testing.assert_allclose(left * found @ right, made, atol=1e-3)
 
 
-def test_a_hidden_convolution_steps_along_its_orthogonalised_nesterov_momentum():
+def test_a_hidden_convolution_steps_along_its_orthogonalized_nesterov_momentum():
     start, optimizer = normal((3, 3, 16, 32)), muon()
     kernel, momentum = keras.Variable(start), np.zeros((144, 32), np.float32)
     for step in range(3):
