@@ -35,6 +35,7 @@ def shell(monkeypatch, tmp_path):
     assert set(ROOT.iterdir()) | set(NOTEBOOK.parent.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_notebook_upscales_a_picture_and_trains_ten_steps(shell, capsys):
     for cell in CELLS:
         if cell["cell_type"] == "code":

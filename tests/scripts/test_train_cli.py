@@ -270,6 +270,7 @@ def test_div2ks_own_validation_photographs_are_held_out(photo_folder, tmp_path, 
     assert [os.path.basename(path) for path in training.paths + held_out.paths] == ["0001.png", "0801.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder, caplog):
     caplog.set_level(logging.INFO, "srwgan")
@@ -372,6 +373,7 @@ RESEARCH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", RESEARCH)
 def test_research_options_train_and_export(flags, tiny, own_folder):
     argv = [*tiny, "--cropsz", "32", "--epochs", "1", "--savemodel", "True", "--run-dir", "run", *flags.split()]

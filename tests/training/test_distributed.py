@@ -91,6 +91,7 @@ def log_of(tmp_path, worker):
     return (tmp_path / f"log{worker}").read_text()
 
 
+@pytest.mark.slow
 def test_two_workers_with_half_the_batch_step_as_one_with_the_whole(start, tmp_path, monkeypatch):
     paths = [str(tmp_path / f"{name}.npz") for name in ("alone", "first", "second")]
     workers = start([["-c", WORKER, path] for path in paths[1:]])
@@ -180,6 +181,7 @@ def assert_says_that_the_other_is_gone(log):
     assert "Start all workers again with --resume run, last checkpoint: run/checkpoints/ckpt-" in line
 
 
+@pytest.mark.slow
 def test_two_workers_stop_together_lose_one_and_resume(training, tmp_path):
     workers = training()
     wait_for_checkpoint(tmp_path, 60, workers)
@@ -202,6 +204,7 @@ def test_two_workers_stop_together_lose_one_and_resume(training, tmp_path):
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]["psnr"]) == 3
 
 
+@pytest.mark.slow
 def test_a_chief_that_does_not_move_ends_the_others(training, tmp_path):
     workers = training()
     wait_for_checkpoint(tmp_path, 60, workers)

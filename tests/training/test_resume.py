@@ -228,6 +228,7 @@ def tensors(folder):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+@pytest.mark.slow
 def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_folder, tmp_path):
     """kill -9 in the second epoch, SIGTERM in the third; float32 and one thread."""
     flags = [

@@ -443,6 +443,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
     """In a process of its own: devices cannot be divided once TensorFlow runs."""
     process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")

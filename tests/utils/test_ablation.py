@@ -209,6 +209,7 @@ def test_the_list_of_variants_may_be_piped_into_head():
     assert result.returncode in (0, 141)  # 0 where head had not gone yet
 
 
+@pytest.mark.slow
 def test_two_runs_end_to_end(tmp_path, photo_folder, monkeypatch, capsys, eagerly):
     """Two subprocesses; the base's second seed is a copy of the first."""
     out, train_all = tmp_path / "out", runs.train_all
