@@ -99,7 +99,7 @@ EXIT_STATUS = """exit status:
   0    all is done, or was done before
   1    some files failed, the others are done; the failed ones are listed at the end
   2    nothing could be done: wrong options, no such file, a result that cannot be written, or every file failed
-  130  interrupted by Ctrl-C; nothing half-written is left
+  130  interrupted by Ctrl-C; nothing half-written is left but of a video what --resume goes on from
 """
 
 

@@ -28,16 +28,17 @@ from srwgan.whole_files import check_file, check_unchanged
 FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
 
 
-def upscale_clip(upscaler, source, target, *, kind, options, progress):
+def upscale_clip(upscaler, source, target, *, kind, options, progress, say):
     """Upscale the GIF, animation or video `source` into `target`, a GIF, animation or video by its suffix.
 
     Args:
         kind: of the source: "gif", "animation" or "video".
         options: an `options.Options`.
         progress: called with (frames done, frames in all or None).
+        say: called with lines that are to be shown before the work.
 
     Returns:
-        Lines to show to the user.
+        Lines to show to the user after it.
     """
     read = READERS[kind]
     suffix = target.suffix.lower()
@@ -45,7 +46,7 @@ def upscale_clip(upscaler, source, target, *, kind, options, progress):
     with read(source, options) as clip:
         if clip.video and write is write_video:
             clip.video.deep = clip.video.info.bits > 8 and keeps_bits(target, options.codec)
-        write(upscaler, clip, target, options=options, progress=progress)
+        write(upscaler, clip, target, options=options, progress=progress, say=say)
     return clip.notes
 
 
@@ -146,7 +147,7 @@ READERS = {"gif": read_gif, "animation": read_animation, "video": read_video}  #
 # Writing
 
 
-def write_gif(upscaler, clip, path, *, options, progress):
+def write_gif(upscaler, clip, path, *, options, progress, say):
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(thinned(clip), clip)
     palette = options.palette
@@ -166,7 +167,7 @@ def write_gif(upscaler, clip, path, *, options, progress):
         clip.notes.extend(str(warning.message) for warning in caught)
 
 
-def write_animation(upscaler, clip, path, *, options, progress):
+def write_animation(upscaler, clip, path, *, options, progress, say):
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(clip.frames(), clip)
     with WRITERS[path.suffix.lower()](path, size, clip.loop, extras=clip.extras, quality=options.quality) as writer:
@@ -179,7 +180,7 @@ def write_animation(upscaler, clip, path, *, options, progress):
     clip.notes.extend(writer.messages)
 
 
-def write_video(upscaler, clip, path, *, options, progress):
+def write_video(upscaler, clip, path, *, options, progress, say):
     size = options.result_size(*clip.size, upscaler.scale)
     writer = VideoWriter(
         path,
@@ -195,6 +196,9 @@ def write_video(upscaler, clip, path, *, options, progress):
     try:
         with writer:
             skip = writer.frames_done
+            if skip:
+                of_all = f" of about {clip.frame_count}" if clip.frame_count else ""
+                say(f"{path}: goes on after {skip} frames{of_all}, at {writer.goes_on_at:.2f} s.")
             frames = clip.frames(skip) if clip.video else as_browsers_play(clip, skip)
             with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
                 for done, (pixels, start, duration) in enumerate(results, skip + 1):

@@ -68,7 +68,9 @@ def upscale_paths(
                 report.skipped.append((source, target))
                 continue
             with existing_folder(job.folder):
-                notes += upscale_file(own, source, target, options=options, progress=for_file(progress, source))
+                notes += upscale_file(
+                    own, source, target, options=options, progress=for_file(progress, source), say=say
+                )
             for line in notes:
                 say(line)
             say(f"{place}{source} -> {target}")
@@ -113,11 +115,12 @@ def plans(jobs, upscaler, *, options, gif_upscaler=None):
             yield replace(plan, target=target)
 
 
-def upscale_file(upscaler, source, target, *, options=None, progress=None):
+def upscale_file(upscaler, source, target, *, options=None, progress=None, say=None):
     """Upscale one file; the kinds of `source` (its content) and `target` (its suffix) say how.
 
     Args:
         progress: called with (frames done, frames in all or None); of an image, its tiles.
+        say: called with lines that are to be shown before the work; without it they are among those returned.
 
     Returns:
         Lines to show to the user.
@@ -137,7 +140,9 @@ def upscale_file(upscaler, source, target, *, options=None, progress=None):
         raise ValueError(f"Received: {target} for {source} ({kind}). Expected a name in {', '.join(expected)}.")
     with progress_bar(source, "frame" if moving else "tile", progress) as advance:
         if moving:
-            return upscale_clip(upscaler, source, target, kind=kind, options=options, progress=advance)
+            first = []
+            clip = {"kind": kind, "options": options, "progress": advance, "say": say or first.append}
+            return first + upscale_clip(upscaler, source, target, **clip)
         return upscale_image(upscaler, source, target, options=options, progress=advance)
 
 

@@ -336,8 +336,9 @@ def test_video_to_video_keeps_times_and_resumes(tmp_path, monkeypatch):
         upscale_file(Interrupted(), source, tmp_path / "z.mp4")
     assert not (tmp_path / "z.mp4").exists()
     counted = []
-    upscale_file(Counting(), source, tmp_path / "z.mp4", options=Options(resume=True))
+    lines = upscale_file(Counting(), source, tmp_path / "z.mp4", options=Options(resume=True))
     assert len(counted) == 8 - 6
+    assert lines[0] == f"{tmp_path / 'z.mp4'}: goes on after 6 frames of about 8, at 0.60 s."
     with VideoReader(tmp_path / "z.mp4") as reader:
         assert [time for _, time in reader] == times
     assert sorted(os.listdir(tmp_path)) == ["x.mp4", "y.mp4", "z.mp4"]

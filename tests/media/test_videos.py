@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import sys
 from fractions import Fraction
 
@@ -346,16 +347,48 @@ def test_odd_sizes_are_made_even_by_repeating_the_edge(tmp_path):
 # Interruptions
 
 
-def test_an_interruption_leaves_no_video_and_resuming_gives_the_uninterrupted_one(clips, tmp_path):
+@pytest.mark.parametrize(("stop_after", "kept"), [(16, 16), (21, 21), (3, 3)])
+def test_an_interruption_leaves_no_video_and_what_was_encoded_is_kept(clips, tmp_path, stop_after, kept):
     source, whole, target = clips / "variable.mp4", tmp_path / "whole.mp4", tmp_path / "out.mp4"
     copy_video(source, whole, REPEATABLE, segment_frames=8)
     with pytest.raises(KeyboardInterrupt):
-        copy_video(source, target, REPEATABLE, segment_frames=8, stop_after=21)
+        copy_video(source, target, REPEATABLE, segment_frames=8, stop_after=stop_after)
     assert sorted(os.listdir(tmp_path)) == ["out.mp4.parts", "whole.mp4"]
     _, writer = copy_video(source, target, REPEATABLE, segment_frames=8, resume=True)
-    assert (writer.frames_done, writer.messages) == (16, [])
+    assert (writer.frames_done, writer.messages) == (kept, [])
     assert sorted(os.listdir(tmp_path)) == ["out.mp4", "whole.mp4"]
-    assert target.read_bytes() == whole.read_bytes()
+    if kept % 8 == 0:
+        assert target.read_bytes() == whole.read_bytes()
+    for (time, pixels), (expected_time, expected) in zip(shown(target), shown(whole), strict=True):
+        assert time == expected_time and np.abs(pixels.astype(int) - expected).mean() < 3
+
+
+def test_after_kill_what_was_encoded_of_a_segment_is_kept(clips, tmp_path):
+    source, target = clips / "constant.mp4", tmp_path / "out.mp4"
+    options = {"crf": 20, "segment_frames": 1000}
+    with VideoReader(source) as reader:
+        writer = VideoWriter(target, reader.size, source=reader, **options)
+        writer.__enter__()
+        for rgb, pts in reader:
+            for part in range(4):
+                writer.write(rgb, pts + Fraction(part, 400))
+        shutil.copytree(tmp_path / "out.mp4.parts", tmp_path / "copy")  # what a killed process leaves
+        writer.__exit__(ValueError, ValueError(), None)
+        assert os.listdir(tmp_path) == ["copy"]
+        os.rename(tmp_path / "copy", tmp_path / "out.mp4.parts")
+        with VideoWriter(target, reader.size, source=reader, resume=True, **options) as writer:
+            skip = writer.frames_done
+            assert 40 < skip < 160 and writer.goes_on_at > 0
+            count = 0
+            for rgb, pts in reader:
+                for part in range(4):
+                    if count >= skip:
+                        writer.write(rgb, pts + Fraction(part, 400))
+                    count += 1
+    assert [time for time, _ in shown(target)] == [
+        tick * TICK + Fraction(part, 400) for tick in CONSTANT for part in range(4)
+    ]
+    assert os.listdir(tmp_path) == ["out.mp4"]
 
 
 def test_an_interruption_while_joining_loses_no_frame(clips, tmp_path, monkeypatch):
@@ -418,8 +451,12 @@ def test_without_resume_a_job_starts_over(clips, tmp_path):
 
 def test_an_error_before_the_first_segment_leaves_nothing(clips, tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"an earlier one")
-    with pytest.raises(KeyboardInterrupt):
-        copy_video(clips / "constant.mp4", tmp_path / "out.mp4", stop_after=5)
+    with VideoReader(clips / "constant.mp4") as reader, pytest.raises(ValueError, match="wrong"):
+        with VideoWriter(tmp_path / "out.mp4", reader.size, source=reader) as writer:
+            for rgb, pts in reader:
+                writer.write(rgb, pts)
+                if pts > Fraction(1, 10):
+                    raise ValueError("something is wrong")
     assert os.listdir(tmp_path) == ["out.mp4"] and (tmp_path / "out.mp4").read_bytes() == b"an earlier one"
 
 

@@ -1,11 +1,21 @@
 """The encoded video of an unfinished job, kept in whole segments so that it can go on after an interruption.
 
 A segment is the output of an encoder of its own, started afresh every so many frames: it decodes without any other,
-and what its encoder is given are its frames alone. So a job that was interrupted and went on encodes what one that was
-not encodes, in the same pieces.
+and what its encoder is given are its frames alone. One that was interrupted ends earlier, with what was encoded until
+then.
 
-The folder holds `job.json`, which says what the job is, and for each segment N the packets (`N.packets`, one after the
-other) and an index (`N.json`), written last and under another name first: a segment whose index is there is whole.
+    out.mp4.parts/
+        job.json           what the job is
+        000000.packets     a segment's packets, one after the other
+        000000.json        its index, written last and under another name first: the segment is whole
+        000001.packets
+        000001.log         of a segment being written: its frames and packets, a line each
+
+After `kill -9` the log tells how much of the last segment can be kept: packets stand in decoding order, so those from
+the first on decode without the rest, and they are kept up to where they are all frames up to a time.
+
+    shown     0  1  2  3  4  5          packets in the file (by the frame shown)   0  3  1  2  5
+                                        kept: as many as make frames 0 to n        0  3  1  2
 """
 
 import hashlib
@@ -37,6 +47,10 @@ class SegmentFolder:
             difference = self._difference()
             if difference is None:
                 self.segments = self._whole_segments()
+                rest = salvaged(self.path / f"{len(self.segments):06d}.packets")
+                if rest:
+                    _write_whole(self.path / f"{len(self.segments):06d}.json", json.dumps(rest).encode())
+                    self.segments.append(rest)
                 self._remove_remains()
                 return lines
             lines.append(f"{self.path}: made {difference}: starting over.")
@@ -46,16 +60,16 @@ class SegmentFolder:
         return lines
 
     def new_segment(self):
-        """A file to write the next segment's packets to."""
-        return open(self.path / f"{len(self.segments):06d}.packets", "wb")
+        """The `Segment` to write next."""
+        return Segment(self.path / f"{len(self.segments):06d}.packets")
 
-    def add(self, packets_file, index):
-        """The segment written to `packets_file` is whole."""
-        packets_file.flush()
-        os.fsync(packets_file.fileno())
-        packets_file.close()
+    def add(self, segment, end, extradata):
+        """A `Segment` is whole: its last frame stops being shown at the tick `end`, None where nobody said."""
+        index = {"packets": segment.packets, "end": end, "extradata": extradata}
+        segment.close(whole=True)
         _write_whole(self.path / f"{len(self.segments):06d}.json", json.dumps(index).encode())
         self.segments.append(index)
+        segment.log_path.unlink(missing_ok=True)
 
     def packets(self):
         """Iterates over (payload, pts, key) of all segments, in decoding order."""
@@ -101,6 +115,69 @@ class SegmentFolder:
         for path in self.path.iterdir():
             if path.name not in kept:
                 path.unlink()
+
+
+class Segment:
+    """A segment being written: the file of its packets, and a log of what is in it.
+
+    Attributes:
+        packets: [size, pts, key] each, in decoding order.
+        frames: how many the encoder was given.
+    """
+
+    def __init__(self, path: Path):
+        self.log_path = path.with_suffix(".log")
+        self._file, self._log = open(path, "wb"), open(self.log_path, "w", encoding="ascii")
+        self.packets, self.frames = [], 0
+
+    def add_frame(self, tick: int):
+        """Notes that the encoder was given the frame shown at `tick`."""
+        self._note({"frame": tick})
+        self.frames += 1
+
+    def add_packets(self, packets, extradata: str):
+        """Writes an encoder's packets; `extradata` are its headers, hexadecimal."""
+        for packet in packets:
+            if not self.packets:
+                self._note({"extradata": extradata})
+            self._file.write(bytes(packet))
+            self._file.flush()
+            self.packets.append([packet.size, packet.pts, packet.is_keyframe])
+            self._note({"packet": self.packets[-1]})
+
+    def close(self, whole: bool = False):
+        """Closes its files, with `whole` once they are on the disk."""
+        if whole:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._file.close()
+        self._log.close()
+
+    def _note(self, line):
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+
+
+def salvaged(packets_path: Path) -> dict | None:
+    """The index of what can be kept of a segment that was being written, None where nothing can."""
+    notes = []
+    try:
+        for line in packets_path.with_suffix(".log").read_text(encoding="ascii").splitlines():
+            notes.append(json.loads(line))
+    except OSError:
+        return None
+    except ValueError:  # the last line is cut off
+        pass
+    ticks = [note["frame"] for note in notes if "frame" in note]
+    packets = [note["packet"] for note in notes if "packet" in note]
+    extradata = next((note["extradata"] for note in notes if "extradata" in note), None)
+    there = packets_path.stat().st_size if packets_path.exists() else 0
+    for count in range(len(packets), 0, -1):
+        size = sum(packet[0] for packet in packets[:count])
+        if size <= there and sorted(packet[1] for packet in packets[:count]) == ticks[:count]:
+            os.truncate(packets_path, size)
+            return {"packets": packets[:count], "end": None, "extradata": extradata}
+    return None
 
 
 def parts_folder(path) -> Path:

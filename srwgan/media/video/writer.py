@@ -21,7 +21,8 @@ class VideoWriter:
 
     The frames are encoded into whole segments in the folder `path` + ".parts" (`SegmentFolder`), which are joined with
     the source's tracks when the `with` block ends: under another name at first, so that `path` is a whole video or not
-    there. A block left by an exception leaves the folder if a whole segment is in it; `resume=True` then goes on.
+    there. A block left by an exception leaves the folder if a whole segment is in it, one left by Ctrl-C all frames that
+    it was given; `resume=True` then goes on.
     MP4 and MOV keep the timestamps exactly; Matroska and WebM hold whole milliseconds.
 
     Args:
@@ -39,6 +40,7 @@ class VideoWriter:
 
     Attributes:
         frames_done: how many frames were there from before; known inside the block.
+        goes_on_at: when the next frame is shown at the earliest, seconds as a float; None where nothing was there.
         messages: lines for the user: tracks dropped or encoded anew, starting over.
 
     Raises ValueError for an unknown extension or codec, a wrong frame or timestamps that do not increase, OSError where
@@ -66,8 +68,7 @@ class VideoWriter:
         self._source_identity = file_identity(source.path) if source else None
         self._folder = SegmentFolder(parts_folder(self.path), self._job(settings))
         self._to_yuv = YuvConverter(self._settings.matrix, deep)
-        self._encoder = self._packets_file = self._last_tick = self._end = None
-        self._packets, self._frames_in_segment = [], 0
+        self._encoder = self._segment = self._last_tick = self._end = None
 
     def __enter__(self):
         if self.path.is_dir():
@@ -76,12 +77,15 @@ class VideoWriter:
         for segment in self._folder.segments:
             self.frames_done += len(segment["packets"])
             self._last_tick, self._end = max(pts for _, pts, _ in segment["packets"]), segment["end"]
+        self.goes_on_at = float(self._last_tick * self._settings.time_base) if self.frames_done else None
         return self
 
     def __exit__(self, exception_type, exception, traceback):
         try:
             if exception_type is None:
                 self._finish()
+            elif not issubclass(exception_type, Exception) and self._encoder is not None:
+                self._end_segment()  # Ctrl-C: what was half done is kept
         finally:
             self._leave()
 
@@ -99,27 +103,27 @@ class VideoWriter:
             self._start_segment()
         frame = self._to_yuv(self._even(rgb))
         frame.pts, frame.time_base = tick, self._settings.time_base
+        self._segment.add_frame(tick)
         self._keep(self._encoder.encode(frame))
-        self._last_tick, self._frames_in_segment = tick, self._frames_in_segment + 1
+        self._last_tick = tick
         self._end = None if duration is None else max(tick + 1, self._tick(pts + Fraction(duration)))
-        if self._frames_in_segment == self._segment_frames:
+        if self._segment.frames == self._segment_frames:
             self._end_segment()
 
     def _start_segment(self):
         self._encoder = self._settings.new_encoder()
-        self._packets_file = self._folder.new_segment()
-        self._packets, self._frames_in_segment = [], 0
+        self._segment = self._folder.new_segment()
 
     def _keep(self, packets):
-        for packet in packets:
-            self._packets_file.write(bytes(packet))
-            self._packets.append([packet.size, packet.pts, packet.is_keyframe])
+        self._segment.add_packets(packets, self._headers())
+
+    def _headers(self):
+        return bytes(self._encoder.extradata or b"").hex()
 
     def _end_segment(self):
         self._keep(self._encoder.encode(None))
-        headers = bytes(self._encoder.extradata or b"").hex()
-        self._folder.add(self._packets_file, {"packets": self._packets, "end": self._end, "extradata": headers})
-        self._encoder = self._packets_file = None
+        self._folder.add(self._segment, self._end, self._headers())
+        self._encoder = self._segment = None
 
     def _finish(self):
         if self._encoder is not None:
@@ -140,9 +144,9 @@ class VideoWriter:
 
     def _leave(self):
         """Closes what an exception left open, and leaves no folder that nothing can go on from."""
-        if self._packets_file is not None:
-            self._packets_file.close()
-        self._encoder = self._packets_file = None
+        if self._segment is not None:
+            self._segment.close()
+        self._encoder = self._segment = None
         if not self._folder.segments:
             self._folder.remove()
 
