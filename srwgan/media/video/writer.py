@@ -19,11 +19,11 @@ SEGMENT_FRAMES = 250
 class VideoWriter:
     """Writes the video `path`, an MP4, MOV, Matroska or WebM by its extension. A context manager.
 
-    The frames are encoded into whole segments in the folder `path` + ".parts" (`SegmentFolder`), which are joined with
-    the source's tracks when the `with` block ends: under another name at first, so that `path` is a whole video or not
-    there. A block left by an exception leaves the folder if a whole segment is in it, one left by Ctrl-C all frames that
-    it was given; `resume=True` then goes on.
-    MP4 and MOV keep the timestamps exactly; Matroska and WebM hold whole milliseconds.
+    The frames are encoded into whole segments in the folder `path` + ".parts" (`SegmentFolder`). When the `with` block
+    ends, the segments are joined with the source's tracks under another name, which is then changed to `path`: so
+    `path` is a whole video or not there. A block left by an exception leaves the folder if a whole segment is in it.
+    One left by Ctrl-C leaves all frames that it was given. `resume=True` goes on from there.
+    MP4 and MOV keep the timestamps exactly. Matroska and WebM hold whole milliseconds.
 
     Args:
         path: where to; an existing file is replaced.
