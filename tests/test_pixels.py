@@ -50,3 +50,11 @@ def test_the_bicubic_of_arrays_is_that_of_tensors(make_photo, scale):
     np.testing.assert_allclose(bicubic(small, scale), larger, atol=2)  # Pillow rounds between its two passes
     np.testing.assert_allclose(resize(bicubic(small, scale), (24, 12)), small, atol=40)
     assert downscale(bicubic(small, scale)[None], scale).shape == (1, 12, 24, 3)
+
+
+def test_bicubic_is_cubic_convolution():
+    step = np.full((32, 32, 3), 100, np.uint8)
+    step[:, 16:] = 200
+    # Keys' kernel with a = -1/2 at the distances, 5/4 and then 3/4 and 7/4, of the pixels that are 200.
+    expected = [100 - 100 * 0.0703125, 100 + 100 * (0.2265625 - 0.0234375)]
+    np.testing.assert_array_equal(bicubic(step, 2)[16, 30:32, 0], np.round(expected))

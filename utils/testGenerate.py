@@ -23,6 +23,7 @@ from srwgan.commandline import one_line
 from srwgan.convert.files import upscale_file
 from srwgan.convert.jobs import Job, kind_of, plan_target
 from srwgan.convert.options import Options
+from srwgan.media.animation import AnimationReader
 from srwgan.media.gif import GifReader, GifWriter, gif_info, optimize_gif
 from srwgan.media.still.images import flattened, read_image
 from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
@@ -134,7 +135,8 @@ def load_gif(src_filename, base_path="", resize=None, centralize: bool = True) -
     All frames are held in memory. `gif_info` has a GIF's durations and loop count.
 
     Args:
-        src_filename: the path of a GIF, or of an animated PNG or WebP or a TIFF of several pages, which imageio reads.
+        src_filename: the path of a GIF, of an animated PNG, WebP or AVIF, or of other pictures in one file that imageio
+            reads, such as a TIFF's pages.
         base_path, resize: as in `load_img`.
 
     Raises:
@@ -151,10 +153,11 @@ def load_gif(src_filename, base_path="", resize=None, centralize: bool = True) -
 def read_frames(path):
     """Yield the frames of an animation, uint8 (H, W, 4).
 
-    GIFs are composed as browsers do (see `GifReader`), other formats by imageio.
+    Animations are composed as browsers do (see `GifReader` and `AnimationReader`), other files are read by imageio.
     """
-    if kind_of(path) == "gif":
-        with GifReader(path) as reader:
+    reader_class = {"gif": GifReader, "animation": AnimationReader}.get(kind_of(path))
+    if reader_class:
+        with reader_class(path) as reader:
             yield from (frame for frame, _ in reader)
         return
     try:

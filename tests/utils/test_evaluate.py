@@ -169,31 +169,6 @@ def test_means_that_cannot_be_made(tmp_path, monkeypatch, capsys, arguments, sai
     assert not (tmp_path / "mean").exists()
 
 
-def test_originals_are_cropped_and_downscaled(originals):
-    assert [name for name, *_ in find_pairs(originals)] == ["lake", "odd"]
-    low_res, high_res = read_pair(None, originals / "odd.png", 4)
-    assert low_res.shape == (17, 18, 3) and high_res.shape == (68, 72, 3)
-    source = Image.open(originals / "odd.png").crop((0, 0, 72, 68))
-    np.testing.assert_array_equal(low_res, source.resize((18, 17), BICUBIC))
-
-
-def test_gray_deep_and_transparent_pictures_become_rgb(tmp_path):
-    gray = photo(1, 64, 64)[..., 0]
-    save(gray, tmp_path / "gray.png")
-    save(np.uint16(gray) * 257, tmp_path / "deep.png")
-    save(np.dstack([gray, gray, gray, np.full_like(gray, 9)]), tmp_path / "clear.png")
-    for name in "gray", "deep", "clear":
-        np.testing.assert_array_equal(read_pair(None, tmp_path / f"{name}.png", 2)[1], np.dstack([gray] * 3))
-
-
-def test_bicubic_is_cubic_convolution():
-    step = np.full((32, 32, 3), 100, np.uint8)
-    step[:, 16:] = 200
-    # Keys' kernel with a = -1/2 at the distances, 5/4 and then 3/4 and 7/4, of the pixels that are 200.
-    expected = [100 - 100 * 0.0703125, 100 + 100 * (0.2265625 - 0.0234375)]
-    np.testing.assert_array_equal(bicubic(step, 2)[16, 30:32, 0], np.round(expected))
-
-
 def test_table_tells_of_grids_and_colour_casts():
     fine = {"name": "lake", "grid_db": 1.0, "colour_shift": 0.4}
     bad = {"name": "odd", "grid_db": 9.0, "colour_shift": 0.7}

@@ -142,7 +142,7 @@ def test_gif_arrays(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "tif"])
-def test_other_animations_are_read_by_imageio(tmp_path, extension):
+def test_other_animations_are_read_too(tmp_path, extension):
     pixels = np.stack([smooth(14, 20), smooth(14, 20)[::-1], smooth(14, 20)[:, ::-1]])
     options = {"lossless": True} if extension == "webp" else {}
     first, *others = map(Image.fromarray, pixels)
