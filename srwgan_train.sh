@@ -4,8 +4,9 @@
 #   several nodes:              sbatch --nodes=4 srwgan_train.sh ...
 # or on this machine:           bash srwgan_train.sh ...          (DRY_RUN=1 only prints the command)
 #
-# Shortly before its time is up the job writes a checkpoint, goes back into the queue and resumes from there; so it
-# does after a preemption or a failed node. All arguments are those of train_SRWGAN.py.
+# Shortly before its time is up, the job writes a checkpoint and goes back into the queue. When it starts again, it
+# resumes from there, as it does after a preemption or the failure of a node. All arguments are those of
+# train_SRWGAN.py.
 #SBATCH --job-name=srwgan
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -23,7 +24,7 @@ cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")}" || exit 2
 python=python3
 [ -x .venv/bin/python ] && python=.venv/bin/python
 
-# One run folder for each job, the same when it comes back from the queue.
+# One run folder for each job. It is the same when the job comes back from the queue.
 run_dir=runs/slurm-${SLURM_JOB_ID:-local}
 for ((i = 1; i <= $#; i++)); do
   case ${!i} in
@@ -59,7 +60,7 @@ trap 'signalled=1 time_is_up=1; "${stop[@]}"' USR1
 
 wait "$step"
 status=$?
-while [ -n "$signalled" ]; do # it cut the wait short
+while [ -n "$signalled" ]; do # a signal ended the wait above before the step has ended
   signalled=''
   wait "$step"
   status=$?

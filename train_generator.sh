@@ -1,6 +1,7 @@
 #!/bin/bash
-# Train the generators of SRWGAN_Gen/ from nothing, in three phases: the faithful end on the reconstruction loss, from
-# it the sharp end with content and adversarial losses, and from that the robust one, on degraded pictures:
+# Train the generators of SRWGAN_Gen/ from nothing, in three phases. The first trains the faithful end on the
+# reconstruction loss. From it the second trains the sharp end, with content and adversarial losses. From that the third
+# trains the robust generator, on degraded pictures:
 #
 #   bash train_generator.sh PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS [flags of train_SRWGAN.py, for all phases]
 #
@@ -8,23 +9,24 @@
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
 #   CHANNEL_WEIGHTS  .npz of a weight for each channel of VGG16's five layers, LPIPS's (see --content-channels)
 #
-# The flags of each phase are in recipes/. The first two phases have rounds. The rate falls in each; the next starts at the full rate from the mean of the
-# weights so far, and the mean of where a round starts and ends is what a phase has reached.
+# The flags of each phase are in recipes/. The first two phases have rounds. In a round the learning rate falls. The next
+# round starts at the full rate, from the mean of the weights so far. What a phase has reached is the mean of where its
+# last round started and ended.
 #
 # Set in the environment:
 #   WORK                 folder of everything (runs/generator); the result is WORK/SRWGAN_Gen
 #   SHARP_PHOTOS         the later phases' photographs, the cleanest (PHOTOS)
-#   HALVE_BELOW          megapixels below which the later phases take photographs at half their size, and in the last
-#                        adversarial round, half of whose crops get grain, at both sizes (1; 0: none)
+#   HALVE_BELOW          megapixels below which the later phases take photographs at half their size, and the last
+#                        adversarial round takes them at both sizes (1; 0: none)
 #   WARMUP_EPOCHS, WARMUP_ROUNDS             of the first phase (40, 3)
 #   ADVERSARIAL_EPOCHS, ADVERSARIAL_ROUNDS   of the second (40, 3)
 #   ROBUST_EPOCHS        of the third (10)
 #   DRY_RUN=1            only prints the commands
 #
-# An epoch has 4 crops of each photograph in the first phase and one in the others; the epochs above are for about a
+# An epoch has 4 crops of each photograph in the first phase and one in the others. The epochs above are for about a
 # thousand photographs. recipes/ and the README.md of SRWGAN_Gen/ say what it was itself trained with, round by round.
 #
-# Stopped (Ctrl-C) or killed and started again with the same arguments, it passes over what is finished and resumes an
+# Started again with the same arguments, after Ctrl-C or a kill, it passes over what is finished and resumes an
 # interrupted round. The last 20 photographs of each folder are held out, a tenth of 40 and fewer.
 set -euo pipefail
 
@@ -86,8 +88,8 @@ mean() {
   run cp -r "$work/$3_Dis" "$work/$1_Dis"
 }
 
-# phase NAME ROUNDS FLAGS...: NAME, NAME2, ...; `reached` is the name of the last mean. `last_round` are flags more for
-# the last of several rounds.
+# phase NAME ROUNDS FLAGS...: trains NAME, NAME2, ..., and sets `reached` to the name of the last mean. The last of
+# several rounds has the flags in `last_round` too.
 last_round=()
 phase() {
   local name=$1 rounds=$2 round more

@@ -27,6 +27,7 @@ def launch(argv: list[str] | None = None) -> int:
 
 
 def launch_from(argv: list[str] | None) -> int:
+    """`launch`, for which Ctrl-C raises KeyboardInterrupt."""
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
@@ -67,6 +68,7 @@ def train(args: Namespace) -> int:
 
 
 def train_and_report(args: Namespace, run) -> int:
+    """Train, write the results where the run has come to its end, and return the exit status."""
     from srwgan.training.results import write_results
     from srwgan.training.run import Diverged, Stopped
 
@@ -83,11 +85,13 @@ def train_and_report(args: Namespace, run) -> int:
 
 
 def out_of_memory(error: Exception) -> int:
-    from srwgan.training.checkpoints import operation_reason
+    """Say that memory, or the disk, is exhausted."""
+    from srwgan.training.checkpoints import NO_SPACE, operation_reason
 
-    return failed(
-        f"out of memory ({operation_reason(error)}). Expected a smaller --batchsz or --cropsz, or --accumulate."
-    )
+    reason = operation_reason(error)
+    if reason.startswith(tuple(NO_SPACE)):
+        return failed(reason)
+    return failed(f"out of memory ({reason}). Expected a smaller --batchsz or --cropsz, or --accumulate.")
 
 
 def lost_worker(args: Namespace, error: Exception) -> None:
@@ -104,5 +108,6 @@ def lost_worker(args: Namespace, error: Exception) -> None:
 
 
 def failed(reason) -> int:
+    """Say why the training failed, in one line; returns the exit status."""
     log.error("train_SRWGAN.py: %s", reason)
     return 1
