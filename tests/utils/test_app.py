@@ -1,21 +1,18 @@
-"""The page's server without a browser: what it takes, who waits, what it shows and what it refuses."""
+"""The page's server without a browser: what it takes, who waits, what it makes, and what it refuses."""
 
+import dataclasses
 import json
 import shutil
 import struct
 import sys
-import threading
 import types
-import urllib.error
-import urllib.request
 import zlib
-from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from app_client import Repeat
 from PIL import Image
 
 from srwgan.convert.files import upscale_file
@@ -23,28 +20,12 @@ from srwgan.convert.options import Options
 from srwgan.media.gif import GifReader, GifWriter
 from srwgan.media.still.images import read_image
 from srwgan.media.video import VideoReader, VideoWriter
-from utils.app import view
-from utils.app.jobs import BusyError, CancelledError, Device, Job, Sessions
+from utils.app.jobs import CancelledError, Job
 from utils.app.limits import Limits, safe_name
-from utils.app.models import Models, find_generators
-from utils.app.results import compare, error_map, make_result, make_zip
+from utils.app.models import AUTOMATIC, Choice, Models, find_generators
+from utils.app.results import described, make_result, make_zip
+from utils.app.scores import compare, error_map
 from utils.studies import app_picture
-
-
-class Repeat:
-    """Stands in for an `Upscaler`: every pixel becomes 2 x 2, a row of tiles for each row of pixels."""
-
-    scale, precision = 2, "float32"
-
-    def image(self, pixels, progress=None):
-        for row in range(len(pixels)):
-            if progress:
-                progress(row + 1, len(pixels))
-        return pixels.repeat(2, 0).repeat(2, 1)
-
-    def frames(self, frames, reuse=True):
-        for frame in frames:
-            yield self.image(frame)
 
 
 def noise(*shape, seed=0):
@@ -83,8 +64,15 @@ def results_folder(tmp_path):
 
 
 def result_of(path, folder, limits=None, options=None, original=None, job=None):
-    limits, job = limits or Limits(), job or Job()
-    return make_result(job, limits, Repeat(), "Repeat", path, folder, options or Options(), original)
+    return make_result(
+        job or Job(),
+        path,
+        folder,
+        limits=limits or Limits(),
+        upscaler=Repeat(),
+        options=options or Options(),
+        original=original,
+    )
 
 
 # What is taken
@@ -111,7 +99,8 @@ def test_names_are_made_safe(given, safe):
 
 @pytest.mark.parametrize("limit", [{"bytes": 100}, {"pixels": 30 * 40 - 1}])
 def test_a_picture_over_a_limit_is_refused_in_a_sentence(picture, limit):
-    assert Limits().check(picture) == ("image", (40, 30))
+    facts = Limits().check(picture)
+    assert (facts.kind, facts.width, facts.height, facts.frames, facts.megapixels) == ("image", 40, 30, 1, 0.0012)
     with pytest.raises(ValueError, match="photo.png: .*Expected at most"):
         Limits(**limit).check(picture)
 
@@ -120,7 +109,8 @@ def test_a_picture_over_a_limit_is_refused_in_a_sentence(picture, limit):
 @pytest.mark.parametrize("limit", [{"pixels": 1000}, {"frames": 3}, {"seconds": 0.1}])
 def test_a_clip_over_a_limit_is_refused(request, name, limit):
     path = request.getfixturevalue(name)
-    assert Limits().check(path)[0] == name
+    facts = Limits().check(path)
+    assert (facts.kind, facts.frames) == (name, {"gif": 4, "video": 6}[name]) and facts.seconds > 0
     with pytest.raises(ValueError, match=f"{path.name}: .*Expected at most"):
         Limits(**limit).check(path)
 
@@ -146,7 +136,7 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path):
     for name, content in contents.items():
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=rf"{name}.* Expected a picture \(PNG, JPEG, .*GIF, or a video \(MP4"):
             Limits().check(path)
 
 
@@ -163,10 +153,14 @@ def test_a_playlist_called_a_video_opens_no_other_file(tmp_path, video):
 
 
 def test_more_frames_than_a_header_says_are_noticed_while_they_come(tmp_path, video, monkeypatch):
-    monkeypatch.setattr(Limits, "check_clip", lambda *args: None)
+    monkeypatch.setattr(Limits, "video_facts", without_frames(Limits.video_facts))
     with pytest.raises(ValueError, match="5 frames. Expected at most 4"):
         result_of(video, results_folder(tmp_path), Limits(frames=4))
     assert not list((tmp_path / "results").glob("*.mp4"))
+
+
+def without_frames(read):
+    return lambda limits, path: dataclasses.replace(read(limits, path), frames=None)
 
 
 def test_a_result_has_a_largest_size(tmp_path, picture):
@@ -177,93 +171,6 @@ def test_a_result_has_a_largest_size(tmp_path, picture):
 def test_limits_are_positive():
     with pytest.raises(ValueError, match="frames"):
         Limits(frames=0)
-
-
-# Who waits
-
-
-def test_jobs_run_one_at_a_time_in_order_and_a_long_one_lets_others_between():
-    device, order, running = Device(10), [], []
-
-    def work(name):
-        running.append(name)
-        order.append((name, len(running)))
-        running.remove(name)
-
-    gate = threading.Event()
-    blocker = device.submit(Job(), gate.wait)
-    many, one = Job(), Job()
-    first = device.submit(many, work, "many 1")
-    other = device.submit(one, work, "one")
-    assert (device.ahead_of(many), device.ahead_of(one)) == (1, 2)
-    gate.set()
-    blocker.result(), first.result()
-    device.submit(many, work, "many 2").result()
-    other.result()
-    assert order == [("many 1", 1), ("one", 1), ("many 2", 1)]
-    assert device.ahead_of(one) is None
-    device.close()
-
-
-def test_a_running_job_ends_at_its_next_tile_and_a_waiting_one_at_once():
-    device, started, go_on = Device(10), threading.Event(), threading.Event()
-    running, waiting = Job(), Job()
-
-    def work():
-        running.progress(1, 3)
-        started.set()
-        go_on.wait()
-        running.progress(2, 3)
-
-    first, second = device.submit(running, work), device.submit(waiting, lambda: "never")
-    started.wait()
-    waiting.cancel()
-    with pytest.raises(FutureCancelled):
-        second.result()
-    assert device.ahead_of(waiting) is None
-    running.cancel()
-    go_on.set()
-    with pytest.raises(CancelledError):
-        first.result()
-    assert running.done == 1
-    assert device.submit(Job(), lambda: "free").result() == "free"
-    device.close()
-
-
-def test_too_many_waiting_are_refused():
-    device, gate = Device(2), threading.Event()
-    started = threading.Event()
-    device.submit(Job(), lambda: (started.set(), gate.wait()))
-    started.wait()
-    for _ in range(2):
-        device.submit(Job(), lambda: None)
-    with pytest.raises(BusyError, match="2 others are waiting"):
-        device.submit(Job(), lambda: None)
-    gate.set()
-    device.close()
-
-
-def test_a_closed_page_stops_its_job_and_leaves_no_file(tmp_path):
-    sessions = Sessions(tmp_path)
-    one, other = sessions.get("one"), sessions.get("other")
-    assert sessions.get("one") is one
-    mine, ours = (tmp_path / name / "photo.png" for name in ("aa", "bb"))
-    for upload in (mine, ours):
-        upload.parent.mkdir()
-        upload.write_bytes(b"x")
-    one.uploads |= {mine, ours}
-    other.uploads |= {ours}
-    job = one.start_job()
-    (one.new_folder() / "result.png").write_bytes(b"x")
-    with pytest.raises(BusyError, match="at work already"):
-        one.start_job()
-    sessions.close("one")
-    assert job.cancelled and not mine.parent.exists() and ours.exists()
-    one.end_job()
-    assert not one.folder.exists()
-    sessions.close("one")
-    sessions.close_all()
-    assert not list(tmp_path.iterdir())
 
 
 # Results
@@ -293,15 +200,9 @@ def test_pictures_are_shown_as_they_are_where_browsers_can(tmp_path, picture):
     np.testing.assert_array_equal(read_image(result.after).pixels, read_image(result.path).pixels)
 
 
-def test_results_of_equal_names_do_not_overwrite_each_other(tmp_path, picture):
-    folder = results_folder(tmp_path)
-    paths = [result_of(picture, folder).path for _ in range(2)]
-    assert [path.name for path in paths] == ["photo_SR.png", "photo_SR_2.png"]
-
-
 def test_a_gif_is_shown_beside_its_result_in_step(tmp_path, gif):
     result = result_of(gif, results_folder(tmp_path))
-    assert result.preview == "clip"
+    assert result.kind == "gif"
     with VideoReader(result.after) as preview, GifReader(gif) as source:
         assert preview.size == (2 * 80 + 4, 60)
         frames = list(preview)
@@ -339,13 +240,14 @@ def test_an_original_equal_to_the_result_has_the_best_scores(tmp_path, make_phot
     Image.fromarray(photo).save(source)
     Image.fromarray(photo.repeat(2, 0).repeat(2, 1)).save(original)
     result = result_of(source, results_folder(tmp_path), original=original)
-    assert list(result.scores) == ["Repeat", "Bicubic"]
-    assert result.scores["Repeat"] == {"PSNR": float("inf"), "SSIM": pytest.approx(1), "LPIPS": pytest.approx(0)}
-    assert result.scores["Bicubic"]["PSNR"] < 60 and result.scores["Bicubic"]["LPIPS"] > 0
+    assert list(result.scores) == ["This result", "Bicubic enlargement"]
+    assert result.scores["This result"] == {"PSNR": float("inf"), "SSIM": pytest.approx(1), "LPIPS": pytest.approx(0)}
+    assert result.scores["Bicubic enlargement"]["PSNR"] < 60 and result.scores["Bicubic enlargement"]["LPIPS"] > 0
     black = error_map(read_image(original).pixels, read_image(original).pixels)[0, 0]
     assert (read_image(result.error_map).pixels == black).all()
-    html = view.results_html([result])
-    assert "∞" in html and "Error map" in html
+    told = described(result, str)
+    assert told["scores"]["This result"]["PSNR"] is None  # JSON knows no infinity
+    assert told["error_map"] == str(result.error_map) and json.loads(json.dumps(told)) == json.loads(json.dumps(told))
 
 
 def test_an_original_of_another_size_or_kind_is_named(tmp_path, picture, gif):
@@ -354,10 +256,9 @@ def test_an_original_of_another_size_or_kind_is_named(tmp_path, picture, gif):
     Image.fromarray(noise(50, 50, 3)).save(other)
     result = result_of(picture, folder, original=other)
     assert not result.scores and "50x50" in result.notes[-1] and "80x60" in result.notes[-1]
-    with pytest.raises(ValueError, match="with an image, not with a gif"):
-        result_of(gif, folder, original=other)
-    with pytest.raises(ValueError, match="clip.gif: not an image"):
-        result_of(picture, folder, original=gif)
+    result = result_of(gif, folder, original=other)  # left over from the picture before
+    assert result.path.is_file()
+    assert result.notes[-1] == "Not compared with other.png: only pictures are, and clip.gif is a GIF."
 
 
 def test_the_error_map_is_brighter_where_the_error_is_larger():
@@ -374,22 +275,17 @@ def test_scores_keep_to_cancelling(tmp_path, picture):
     Image.fromarray(noise(60, 80, 3)).save(big)
     job.cancel()
     with pytest.raises(CancelledError):
-        compare(job, result, read_image(picture), read_image(result.path), big, 2)
+        compare(job, result, before=read_image(picture), after=read_image(result.path), original=big, scale=2)
 
 
 def test_the_zip_holds_every_result_as_it_is(tmp_path, picture, gif):
-    folder = results_folder(tmp_path)
-    results = [result_of(picture, folder), result_of(gif, folder)]
+    folder, other = results_folder(tmp_path), tmp_path / "other"
+    other.mkdir()
+    results = [result_of(picture, folder).path, result_of(gif, folder).path, result_of(picture, other).path]
     shutil.unpack_archive(make_zip(results, tmp_path / "all.zip"), tmp_path / "unpacked")
-    for result in results:
-        assert (tmp_path / "unpacked" / result.path.name).read_bytes() == result.path.read_bytes()
-
-
-def test_names_and_notes_are_no_html(tmp_path, picture):
-    result = result_of(picture, results_folder(tmp_path))
-    result.name, result.notes = "<img src=x onerror=alert(1)>", ["<script>"]
-    html = view.results_html([result, result], result.path)
-    assert "<img src=x" not in html and "<script>" not in html and "&lt;script&gt;" in html
+    names = ["photo_SR.png", "clip_SR.gif", "photo_SR_2.png"]
+    for name, result in zip(names, results, strict=True):
+        assert (tmp_path / "unpacked" / name).read_bytes() == result.read_bytes()
 
 
 # Models, accounts, the server
@@ -423,6 +319,24 @@ def test_a_generators_robust_one_is_offered_after_it(tmp_path):
         ("SRWGAN_Gen/robust", first / "robust"),
         ("Other_Gen", second),
     ]
+
+
+def test_each_kind_of_file_gets_what_the_command_line_gives_it(tmp_path):
+    """A GIF got SRWGAN_Gen/robust there and the sharp end here."""
+    main = make_model(tmp_path / "SRWGAN_Gen")
+    for end in ("robust", "faithful"):
+        (main / end).mkdir()
+        (main / end / "generator.keras").touch()
+    models = Models(find_generators([main]))
+    given = {kind: models.name_for(kind, Choice()) for kind in ("image", "gif", "video")}
+    assert given == {"image": "SRWGAN_Gen", "gif": "SRWGAN_Gen/robust", "video": "SRWGAN_Gen"}
+    assert models.name_for("gif", Choice(fidelity=0.5)) == "SRWGAN_Gen"  # robust has no faithful end
+    assert models.name_for("gif", Choice("SRWGAN_Gen")) == "SRWGAN_Gen"  # chosen by hand
+    titles = [offer["title"] for offer in models.described()]
+    assert titles == ["Automatic", "Photos", "GIFs and compressed pictures"]
+    assert models.described()[0]["name"] == AUTOMATIC and all(offer["line"] for offer in models.described())
+    with pytest.raises(ValueError, match="Expected one of SRWGAN_Gen"):
+        models.name_for("gif", Choice("../Other"))
 
 
 def test_only_offered_models_are_loaded():
@@ -463,129 +377,6 @@ def test_wrong_arguments_end_with_one_line_and_status_2(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--port", "many"])
     assert end.value.code == 2
-
-
-class RepeatModels(Models):
-    def __init__(self):
-        super().__init__({"Repeat": Path("Repeat")})
-
-    def upscaler(self, name, precision, fidelity=0.0):
-        return Repeat()
-
-
-@pytest.fixture(params=[None, [("ann", "secret")]], ids=["open", "auth"])
-def server(request, tmp_path, monkeypatch):
-    """(address, Service) of a running page."""
-    pytest.importorskip("gradio", reason="needs requirements-app.txt")
-    from utils.app.page import Service
-    from utils.app.server import launch, stop
-
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # restored afterwards
-    service = Service(RepeatModels(), Limits(bytes=100_000), Device(4), Sessions(tmp_path / "served"))
-    service.sessions.root.mkdir()
-    page = launch(service, port=None, accounts=request.param)
-    yield page.local_url.rstrip("/"), service
-    stop(service, page)
-
-
-def status_of(url, data=None, headers=()):
-    """(HTTP status, body)"""
-    request = urllib.request.Request(url, data, dict(headers))
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def upload(url, name, content):
-    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name.encode()
-    body += content + b"\r\n--x--\r\n"
-    return status_of(f"{url}/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"})
-
-
-def test_the_server_serves_what_it_made_and_nothing_else(server, picture):
-    url, service = server
-    secret = service.sessions.root.parent / "secret.txt"
-    secret.write_text("not to be seen")
-    refused = [
-        f"/gradio_api/file={secret}",
-        "/gradio_api/file=/etc/passwd",
-        f"/gradio_api/file={service.sessions.root}/../secret.txt",
-        f"/gradio_api/file={service.sessions.root}/%2e%2e/secret.txt",
-        f"/gradio_api/file={Path(__file__).resolve()}",
-        "/gradio_api/file=http://127.0.0.1:1/",
-        "/gradio_api/proxy=http://127.0.0.1:1/",
-        "/gradio_api/info",
-        "/gradio_api/openapi.json",
-        "/gradio_api/runs",
-        "/monitoring",
-        "/docs",
-        "/static/../../../../etc/passwd",
-        "/assets/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
-    ]
-    for path in refused:
-        status, body = status_of(url + path)
-        assert status >= 400 and b"not to be seen" not in body and b"root:" not in body, path
-    assert status_of(f"{url}/gradio_api/run/predict", b"{}", {"Content-Type": "application/json"})[0] == 404
-    assert status_of(url + "/")[0] == 200
-
-
-def test_without_a_password_nothing_is_done(server):
-    url, service = server
-    status, _ = upload(url, "photo.png", b"x")
-    needed = service_needs_password(url)
-    assert status == (401 if needed else 200)
-    assert bool(list(service.sessions.root.rglob("*.png"))) != needed
-
-
-def service_needs_password(url):
-    return status_of(f"{url}/config")[0] == 401
-
-
-def test_uploads_are_bounded_and_their_names_made_harmless(server):
-    url, service = server
-    if service_needs_password(url):
-        pytest.skip("the same behind a password")
-    status, body = upload(url, "large.png", b"x" * 200_000)
-    assert status == 413
-    status, body = upload(url, "../../../evil.png", b"x")
-    assert status == 200
-    (path,) = json.loads(body)
-    assert Path(path).resolve().is_relative_to(service.sessions.root.resolve())
-    assert [path.name for path in service.sessions.root.rglob("*.png")] == ["evil.png"]
-
-
-def test_hundreds_of_requests_at_once_are_answered(server):
-    url, _ = server
-    join = f"{url}/gradio_api/queue/join"
-    bodies = [
-        b"{}",
-        b"not json",
-        b'{"data":[' + b"0," * 600_000 + b"0]}",
-        json.dumps({"data": [[{"path": "http://127.0.0.1:1/x"}]], "fn_index": 0, "session_hash": "a"}).encode(),
-        json.dumps({"data": [[{"path": "/etc/passwd"}]], "fn_index": 0, "session_hash": "b"}).encode(),
-        b"[" * 100_000,
-    ]
-
-    def ask(number):
-        return status_of(join, bodies[number % len(bodies)], {"Content-Type": "application/json"})[0]
-
-    with ThreadPoolExecutor(50) as threads:
-        statuses = list(threads.map(ask, range(300)))
-    assert {status // 100 for status in statuses} <= {2, 4}
-    assert status_of(url + "/")[0] == 200
-
-
-def test_a_request_too_large_or_naming_another_server_is_refused():
-    from utils.app.guard import names_address, refused_body
-
-    assert refused_body(None, "/login")[0] == 413
-    assert refused_body(b"x", "/gradio_api/queue/join")[0] == 400
-    assert refused_body(b"[]", "/gradio_api/queue/join") is None
-    assert names_address({"data": [[{"path": "https://example.org/a.png"}]]})
-    assert names_address([{"path": "//example.org/a.png"}])
-    assert not names_address({"data": [[{"path": "/tmp/a.png", "url": "http://127.0.0.1/a.png"}]]})
 
 
 def test_the_pages_picture_needs_a_file_and_a_browser_and_leaves_the_old_one(tmp_path, monkeypatch, capsys):

@@ -1,129 +1,69 @@
-"""What the server answers at all: the page's own addresses, files that it made, bodies of a sensible size.
+"""What every answer carries, and who is answered at all."""
 
-Gradio's server has more: fetching addresses of others on a client's behalf, calls without the queue, run histories.
-"""
-
-import json
+import base64
+import binascii
 import re
-import shutil
-from urllib.parse import unquote
+import secrets
 
-SERVED = re.compile(
-    r"/(|config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon(/\d+)?|login/?|logout/?"
-    r"|(assets|static|svelte)/.*"
-    r"|gradio_api/(startup-events|theme\.css|app_id/?|login_check/?|user/?|token/?|upload|upload_progress|cancel|reset/?"
-    r"|queue/(join/?|data)|heartbeat/[\w-]+|file=/.*))"
-)
-MOST_JSON = 1 << 20
-KEPT_FREE = 1 << 30  # bytes of disk
+from starlette.responses import PlainTextResponse
+
+COOKIE = "srwgan"
+COOKIE_VALUE = re.compile(r"[\w-]{32}")
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 ]
 
 
 class Guard:
-    """ASGI middleware in front of Gradio; `folder` is where uploads and results are."""
+    """ASGI middleware: asks for a password where there are accounts, and adds the headers that protect a browser.
 
-    def __init__(self, app, folder):
-        self.app, self.folder = app, folder
+    Args:
+        accounts: [(user, password)], or None where everybody may come.
+    """
+
+    def __init__(self, app, accounts=None):
+        self.app, self.accounts = app, accounts
 
     async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            return
-        refusal = self.refusal(scope)
-        if refusal is None and scope["method"] == "POST" and not scope["path"].startswith("/gradio_api/upload"):
-            body = await read_body(receive)
-            refusal = refused_body(body, scope["path"])
-            receive = replay(body, receive)
-        if refusal is not None:
-            await answer(send, *refusal)
-        else:
-            await self.app(scope, receive, with_headers(send))
+        async def send_more(event):
+            if event["type"] == "http.response.start":
+                event = {**event, "headers": [*event["headers"], *HEADERS]}
+            await send(event)
 
-    def refusal(self, scope):
-        """(status, sentence), or None for what is served."""
-        path = unquote(scope["path"])
-        if scope["method"] not in ("GET", "HEAD", "POST", "OPTIONS") or not SERVED.fullmatch(path):
-            return 404, "There is nothing here."
-        if path == "/gradio_api/upload" and shutil.disk_usage(self.folder).free < KEPT_FREE:
-            return 507, "The server's disk is full. Please try again later."
-        return None
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http" and not self.is_welcome(dict(scope["headers"]).get(b"authorization", b"")):
+            challenge = {"WWW-Authenticate": 'Basic realm="SRWGAN", charset="UTF-8"'}
+            await PlainTextResponse("A user and a password, please.", 401, challenge)(scope, receive, send_more)
+        elif scope["type"] == "http":
+            await self.app(scope, receive, send_more)
 
-
-def refused_body(body, path):
-    if body is None:
-        return 413, "This request is too large."
-    if not path.startswith("/gradio_api/queue/join"):
-        return None
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return 400, "This request is not JSON."
-    return (400, "Files have to be uploaded.") if names_address(content) else None
+    def is_welcome(self, authorization: bytes) -> bool:
+        if not self.accounts:
+            return True
+        try:
+            given = base64.b64decode(authorization.removeprefix(b"Basic "), validate=True)
+        except binascii.Error:
+            return False
+        expected = (f"{user}:{password}".encode() for user, password in self.accounts)
+        return any([secrets.compare_digest(given, one) for one in expected])  # all of them, whichever fits
 
 
-def names_address(content):
-    """Whether a file's "path" anywhere in it is one of another server, which Gradio would fetch."""
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            path = value.get("path")
-            if isinstance(path, str) and "//" in path:
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return False
+def owner_of(request) -> str:
+    """The secret of the browser that asks; empty where it sent none."""
+    value = request.cookies.get(COOKIE, "")
+    return value if COOKIE_VALUE.fullmatch(value) else ""
 
 
-async def read_body(receive):
-    """The whole body, or None when it is larger than MOST_JSON."""
-    parts, size = [], 0
-    while True:
-        event = await receive()
-        if event["type"] != "http.request":
-            return b""  # the client has gone
-        parts.append(event.get("body", b""))
-        size += len(parts[-1])
-        if size > MOST_JSON:
-            return None
-        if not event.get("more_body"):
-            return b"".join(parts)
-
-
-def replay(body, receive):
-    given = False
-
-    async def receive_again():
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again
-
-
-def with_headers(send):
-    async def send_more(event):
-        if event["type"] == "http.response.start":
-            event = {**event, "headers": [*event["headers"], *HEADERS]}
-        await send(event)
-
-    return send_more
-
-
-async def answer(send, status, sentence):
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})
+def with_owner(request, response):
+    """Gives the browser a secret of its own, where it has none yet."""
+    if not owner_of(request):
+        response.set_cookie(COOKIE, secrets.token_urlsafe(24), httponly=True, samesite="lax")
+    return response

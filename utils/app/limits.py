@@ -18,72 +18,109 @@ ENLARGEMENT = 16  # a result has at most so many times the pixels that a source 
 LONGEST_STEM = 80
 
 
+EXPECTED = "Expected a picture (PNG, JPEG, WebP, AVIF, BMP, TIFF), a GIF, or a video (MP4, MOV, WebM, MKV, AVI, MPEG)."
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file's header says.
+
+    Attributes:
+        kind: "image", "gif", "animation" (a PNG, WebP or AVIF that moves) or "video".
+        width, height: in pixels; of a photograph before its EXIF orientation is applied.
+        frames: how many; 1 for an image; None where the file does not tell.
+        seconds: how long a GIF or video plays; None where the file does not tell.
+    """
+
+    kind: str
+    width: int
+    height: int
+    frames: int | None = None
+    seconds: float | None = None
+
+    @property
+    def megapixels(self) -> float:
+        """Those of all frames together."""
+        return self.width * self.height * (self.frames or 1) / 1e6
+
+
 @dataclass(frozen=True)
 class Limits:
-    """The largest uploads: bytes of a file, pixels of a picture or frame, frames, seconds, files of one job."""
+    """What one file, one job, one page and all together may take.
+
+    Attributes:
+        bytes: of a file.
+        pixels: of a picture or frame.
+        frames, seconds: of a GIF or video.
+        files: of one job.
+        page_bytes: of all uploads and results of one page.
+        all_bytes: of those of all pages.
+        minutes: how long a page may rest before its files are removed.
+    """
 
     bytes: int = 100 * 2**20
     pixels: int = 16_000_000
     frames: int = 2_000
     seconds: float = 120
     files: int = 50
+    page_bytes: int = 2 * 2**30
+    all_bytes: int = 20 * 2**30
+    minutes: float = 120
 
     def __post_init__(self):
         for name, value in vars(self).items():
             if not value > 0:
                 raise ValueError(f"Received: a limit of {value} {name}. Expected more than 0.")
 
-    def check_count(self, count):
-        if count > self.files:
-            raise ValueError(f"{count} files at once. Expected at most {self.files}.")
+    def check_bytes(self, name, size):
+        if size > self.bytes:
+            raise ValueError(f"{name}: {size / 2**20:.1f} MB. Expected at most {self.bytes / 2**20:.3g} MB.")
 
-    def check(self, path):
-        """(kind, (width, height)) of the file at `path`, decoding no more than a video's header.
+    def check(self, path: Path) -> FileFacts:
+        """The facts of the file at `path`, which is decoded no further than its header.
 
-        Raises ValueError, in a sentence that names what is too large or not what it says it is.
+        Raises:
+            ValueError: the file is larger than a limit, or not what the page takes; the sentence names which.
         """
         path = Path(path)
-        size = path.stat().st_size
-        if size > self.bytes:
-            raise ValueError(f"{path}: {size / 2**20:.1f} MB. Expected at most {self.bytes / 2**20:.3g} MB.")
-        kind = kind_of(path)
-        checks = {"image": self.check_image, "gif": self.check_gif, "video": self.check_video}
-        return kind, {**checks, "animation": self.check_animation}[kind](path)
+        self.check_bytes(path, path.stat().st_size)
+        try:
+            kind = kind_of(path)
+            facts = getattr(self, f"{kind}_facts")(path)
+        except ValueError as error:
+            if "Expected" in str(error):
+                raise
+            raise ValueError(f"{error} {EXPECTED}") from error
+        if facts.width * facts.height > self.pixels:
+            raise ValueError(f"{path}: {facts.width}x{facts.height} pixels. Expected at most {self.pixels:,} in all.")
+        if facts.frames is not None:
+            self.check_frames(path, facts.frames)
+        if facts.seconds is not None and facts.seconds > self.seconds:
+            raise ValueError(f"{path}: {facts.seconds:.0f} seconds. Expected at most {self.seconds:g}.")
+        return facts
 
-    def check_image(self, path):
+    def image_facts(self, path):
         header = read_header(path, self.pixels)
         if header.format not in IMAGE_FORMATS:
-            raise ValueError(f"{path}: {header.format} is not taken here. Expected a PNG, JPEG, WebP, BMP or TIFF.")
-        return header.width, header.height
+            raise ValueError(f"{path}: {header.format} is not taken here. {EXPECTED}")
+        return FileFacts("image", header.width, header.height, frames=1)
 
-    def check_gif(self, path):
+    def gif_facts(self, path):
         with GifReader(path) as reader:
-            self.check_clip(path, reader.size, reader.frame_count, reader.duration_ms / 1000)
-            return reader.size
+            return FileFacts("gif", *reader.size, frames=reader.frame_count, seconds=reader.duration_ms / 1000)
 
-    def check_animation(self, path):
+    def animation_facts(self, path):
         with AnimationReader(path, self.pixels) as reader:
-            self.check_clip(path, reader.size, reader.frame_count, None)
-            return reader.size
+            return FileFacts("animation", *reader.size, frames=reader.frame_count)
 
-    def check_video(self, path):
+    def video_facts(self, path):
         with open_video_safely(path) as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: holds no video.")
             stream = container.streams.video[0]
             size = stream.codec_context.width, stream.codec_context.height
             seconds = container.duration / 1_000_000 if container.duration else None
-            self.check_clip(path, size, stream.frames or None, seconds)
-            return size
-
-    def check_clip(self, path, size, frames, seconds):
-        width, height = size
-        if width * height > self.pixels:
-            raise ValueError(f"{path}: {width}x{height} pixels. Expected at most {self.pixels:,} in all.")
-        if frames is not None:
-            self.check_frames(path, frames)
-        if seconds is not None and seconds > self.seconds:
-            raise ValueError(f"{path}: {seconds:.0f} seconds. Expected at most {self.seconds:g}.")
+            return FileFacts("video", *size, frames=stream.frames or guessed_frames(stream, seconds), seconds=seconds)
 
     def check_frames(self, path, frames):
         if frames > self.frames:
@@ -95,8 +132,19 @@ class Limits:
             raise ValueError(f"{path}: its result has {width}x{height} pixels. Expected at most {most:,} in all.")
 
 
+def guessed_frames(stream, seconds):
+    """The number of frames by a video's length and rate; None where it tells neither."""
+    return round(seconds * stream.average_rate) if seconds and stream.average_rate else None
+
+
 def open_video_safely(path):
-    """PyAV's container, if the file is one of `CONTAINERS`: a playlist could name other files of this machine."""
+    """PyAV's container of a video in one of `CONTAINERS`.
+
+    Playlists are refused, because they could name other files of this machine.
+
+    Raises:
+        ValueError: the file is no such video.
+    """
     av = import_av()
     try:
         options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}

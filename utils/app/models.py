@@ -1,19 +1,44 @@
-"""The generators that the page offers, loaded when they are first asked for."""
+"""The generators that the page offers: their names for people, and which one a file gets; loaded when first needed."""
 
 import json
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
-from srwgan.networks.model_folder import ROBUST, has_faithful_end, robust_of
+from srwgan.networks.model_folder import MAIN, ROBUST, has_faithful_end, robust_of
 
 KEPT = 4  # upscalers in memory, each a generator in one precision
+AUTOMATIC = ""  # the name of no generator: each kind of file gets the one that the command line gives it
+TITLES = {
+    MAIN: ("Photos", "Adds fine, sharp detail. For clean photos and drawings."),
+    f"{MAIN}/{ROBUST}": ("GIFs and compressed pictures", "Smooths a GIF's dots and a JPEG's blocks while it enlarges."),
+}
 
 
-def find_generators(paths):
-    """{name: path} of generators: each path one, or a folder that holds some; after each its robust one, where it has.
+@dataclass(frozen=True)
+class Choice:
+    """How a file is to be upscaled.
 
-    Raises FileNotFoundError, ValueError.
+    Attributes:
+        model: a generator's name, or `AUTOMATIC`.
+        precision: as `Upscaler` takes it.
+        fidelity: 0 (sharp) to 1 (faithful).
+    """
+
+    model: str = AUTOMATIC
+    precision: str = "auto"
+    fidelity: float = 0.0
+
+
+def find_generators(paths: list) -> dict[str, Path]:
+    """{name: path} of the generators at `paths`, each followed by its robust one, where it has one.
+
+    A path may be a generator or a folder that holds some.
+
+    Raises:
+        FileNotFoundError: a path is not there.
+        ValueError: a path holds no generator.
     """
     found = {}
     for path in map(Path, paths):
@@ -44,8 +69,8 @@ def unused_name(path, names):
     return name
 
 
-def stated_scale(path):
-    """What a generator's config says of its scale, without loading it; None where it has none."""
+def stated_scale(path: Path) -> int | None:
+    """The scale in a generator's config, which is read without loading it; None where there is none."""
     try:
         return json.loads((path / "config.json").read_text())["scale"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -53,17 +78,76 @@ def stated_scale(path):
 
 
 class Models:
-    """Upscalers by name, precision and fidelity, the latest few kept in memory."""
+    """Upscalers by name, precision and fidelity; the few that were used last are kept in memory.
 
-    def __init__(self, generators):
+    Args:
+        generators: {name: path}, as `find_generators` gives them; the first is the default.
+    """
+
+    def __init__(self, generators: dict[str, Path]):
         self.generators = generators
         self._upscalers, self._lock = OrderedDict(), threading.Lock()
+        self._scales = {name: stated_scale(path) for name, path in generators.items()}
 
-    def has_faithful_end(self, name):
+    def scale(self, name: str) -> int:
+        """A generator's scale; of one that states none, 4 until it was loaded."""
+        return self._scales.get(name) or 4
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.generators))
+
+    def has_faithful_end(self, name: str) -> bool:
         return name in self.generators and has_faithful_end(self.generators[name])
 
-    def upscaler(self, name, precision, fidelity=0.0):
-        """Raises ValueError for a name that is not offered, a generator that cannot be read or has no such fidelity."""
+    def name_for(self, kind: str, choice: Choice) -> str:
+        """The generator's name for a file of this kind: the one chosen, or the one that the command line would take.
+
+        As there, GIFs get the robust generator unless a fidelity is asked for, which it does not have.
+
+        Raises:
+            ValueError: the name is not offered.
+        """
+        if choice.model in self.generators:
+            return choice.model
+        if choice.model != AUTOMATIC:
+            raise ValueError(f"Received: model {choice.model}. Expected one of {', '.join(self.generators)}.")
+        robust = f"{self.first}/{ROBUST}"
+        return robust if kind == "gif" and not choice.fidelity and robust in self.generators else self.first
+
+    def described(self) -> list[dict]:
+        """What the page shows of each choice: name, title, line, scale, and whether it has a faithful end."""
+        offers = [self._described(name) for name in self.generators]
+        if f"{self.first}/{ROBUST}" in self.generators:
+            line = "“GIFs and compressed pictures” for GIFs, “Photos” for all else."
+            if self.first != MAIN:
+                line = f"{self.first} for photos and videos, its version for compressed pictures for GIFs."
+            offers.insert(0, {**offers[0], "name": AUTOMATIC, "title": "Automatic", "line": line})
+        return offers
+
+    def _described(self, name):
+        base = name.removesuffix(f"/{ROBUST}")
+        title, line = TITLES.get(name, (name, "Another generator of this server."))
+        if name not in TITLES and name != base:
+            title, line = f"{base}, for compressed pictures", TITLES[f"{MAIN}/{ROBUST}"][1]
+        return {
+            "name": name,
+            "title": title,
+            "line": line,
+            "scale": self.scale(name),
+            "faithful": self.has_faithful_end(name),
+        }
+
+    def title(self, name: str) -> str:
+        """A generator's name for people."""
+        return self._described(name)["title"]
+
+    def upscaler(self, name: str, precision: str, fidelity: float = 0.0):
+        """The `Upscaler` of a generator.
+
+        Raises:
+            ValueError: the name is not offered, its generator cannot be read, or it has no such fidelity.
+        """
         if name not in self.generators:
             raise ValueError(f"Received: model {name}. Expected one of {', '.join(self.generators)}.")
         if fidelity and not self.has_faithful_end(name):
@@ -71,14 +155,15 @@ class Models:
         with self._lock:
             key = name, precision, fidelity
             if key not in self._upscalers:
-                self._upscalers[key] = load_upscaler(self.generators[name], precision, fidelity)
+                self._upscalers[key] = load_upscaler(self.generators[name], precision, fidelity=fidelity)
+                self._scales[name] = self._upscalers[key].scale
                 while len(self._upscalers) > KEPT:
                     self._upscalers.popitem(last=False)
             self._upscalers.move_to_end(key)
             return self._upscalers[key]
 
 
-def load_upscaler(path, precision, fidelity):
+def load_upscaler(path, precision, *, fidelity):
     from srwgan.networks.mixing import load_at_fidelity  # starts TensorFlow
     from srwgan.upscaling.upscaler import Upscaler
 

@@ -5,20 +5,23 @@ python3 -m utils.app --model SRWGAN_Gen runs/mine_Gen    several to choose from
 """
 
 import argparse
-import os
 import signal
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 from srwgan.commandline import OneLineParser, quiet_start, real, whole
 from srwgan.networks.model_folder import MAIN, found
-from utils.app.jobs import Device, Sessions
+from utils.app.estimates import OVERHEAD
+from utils.app.jobs import Device
 from utils.app.limits import Limits
 from utils.app.models import Models, find_generators
+from utils.app.sessions import ServerFolder, Sessions
+
+MEGABYTE = 2**20
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         serve(args)
@@ -31,67 +34,51 @@ def main(argv=None):
 
 
 def serve(args):
-    limits = Limits(int(args.max_megabytes * 2**20), args.max_pixels, args.max_frames, args.max_seconds, args.max_files)
+    """Serves the page until it is interrupted."""
+    limits = limits_of(args)
     accounts = read_accounts(args.auth) if args.auth else None
     models = Models(find_generators(args.model or default_models()))
-    with tempfile.TemporaryDirectory(prefix="srwgan-app-", ignore_cleanup_errors=True) as folder:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then too
+    with ServerFolder() as folder:
         try:
-            from utils.app.page import Service
+            from utils.app.serving import PageServer, Service
         except ImportError as error:
             raise ValueError(f"{error}. Expected: python3 -m pip install -r requirements-app.txt") from error
-        with quiet_start():
-            import numpy as np
-
-            upscaler = models.upscaler(next(iter(models.generators)), "auto")  # what is wrong with it shows now
-            upscaler.image(np.zeros((8, 8, 3), np.uint8))  # and the first picture need not wait for a trace
-        service = Service(models, limits, Device(args.max_waiting), Sessions(folder))
-        page = launch(service, args.host, args.port, accounts)
+        service = Service(models, limits, Device(args.max_waiting), Sessions(folder, minutes=limits.minutes))
+        server = PageServer(service, host=args.host, port=args.port, accounts=accounts)
         try:
-            page.block_thread()
+            with quiet_start():
+                warm_up(service)
+            print(f"SRWGAN is at {server.url} (Ctrl-C ends it).", flush=True)
+            server.run()
         finally:
-            stop(service, page)
+            server.stop()
 
 
-def launch(service, host="127.0.0.1", port=7860, accounts=None):
-    """Start the server; returns the Gradio Blocks, whose `local_url` says where."""
-    from starlette.middleware import Middleware
+def warm_up(service):
+    """Loads the first generator, so that what is wrong with it shows now, and measures its pace."""
+    import numpy as np
 
-    from utils.app.guard import Guard
-    from utils.app.page import HERE, build_page, theme
+    name, pixels = service.models.first, np.zeros((256, 256, 3), np.uint8)
+    upscaler = service.models.upscaler(name, "auto")
+    upscaler.image(pixels)  # the first picture need not wait for a trace
+    started = time.perf_counter()
+    upscaler.image(pixels)
+    seconds = time.perf_counter() - started
+    service.pace.learn((name, "auto", "image"), pixels[..., 0].size / 1e6, OVERHEAD + seconds)
 
-    os.environ["GRADIO_TEMP_DIR"] = str(service.sessions.root)  # Gradio's name for where uploads go
-    page = build_page(service)
-    page.queue(max_size=None, default_concurrency_limit=None, api_open=False)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        auth=accounts,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=False,  # Gradio's own name paths
-        share=False,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        inbrowser=False,
-        allowed_paths=[],
-        max_file_size=service.limits.bytes,
-        app_kwargs={"middleware": [Middleware(Guard, folder=service.sessions.root)]},
-        theme=theme(),
-        css=(HERE / "view.css").read_text(),
+
+def limits_of(args):
+    return Limits(
+        bytes=int(args.max_megabytes * MEGABYTE),
+        pixels=args.max_pixels,
+        frames=args.max_frames,
+        seconds=args.max_seconds,
+        files=args.max_files,
+        page_bytes=int(args.max_page_megabytes * MEGABYTE),
+        all_bytes=int(args.max_disk_megabytes * MEGABYTE),
+        minutes=args.max_minutes,
     )
-    print(f"SRWGAN is at {page.local_url} (Ctrl-C ends it).", flush=True)
-    return page
-
-
-def stop(service, page):
-    service.sessions.close_all()
-    service.device.close()
-    page.close(verbose=False)
 
 
 def default_models():
@@ -129,12 +116,18 @@ def build_parser():
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves the network, too: then consider --auth")
     parser.add_argument("--port", type=whole(1), default=7860)
     parser.add_argument("--auth", metavar="FILE", help="ask for a user and password, those of its lines user:password")
-    count = whole(1)
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=real(), default=Limits.bytes / 2**20, metavar="N", help="of a file")
-    limits.add_argument("--max-pixels", type=count, default=Limits.pixels, metavar="N", help="of a picture or frame")
-    limits.add_argument("--max-frames", type=count, default=Limits.frames, metavar="N", help="of a GIF or video")
-    limits.add_argument("--max-seconds", type=real(), default=Limits.seconds, metavar="N", help="of a GIF or video")
-    limits.add_argument("--max-files", type=count, default=Limits.files, metavar="N", help="of one job")
-    limits.add_argument("--max-waiting", type=count, default=32, metavar="N", help="jobs in the queue")
+    count, some = whole(1), real(0, above=True)
+    for flag, kind, default, meaning in (
+        ("--max-megabytes", some, Limits.bytes / MEGABYTE, "of a file"),
+        ("--max-pixels", count, Limits.pixels, "of a picture or frame"),
+        ("--max-frames", count, Limits.frames, "of a GIF or video"),
+        ("--max-seconds", some, Limits.seconds, "of a GIF or video"),
+        ("--max-files", count, Limits.files, "of one job"),
+        ("--max-waiting", count, 128, "jobs in the queue, three quarters of them at most from one address"),
+        ("--max-page-megabytes", some, Limits.page_bytes / MEGABYTE, "of all files of one page"),
+        ("--max-disk-megabytes", some, Limits.all_bytes / MEGABYTE, "of all files of all pages"),
+        ("--max-minutes", some, Limits.minutes, "until the files of a page at rest are removed"),
+    ):
+        limits.add_argument(flag, type=kind, default=default, metavar="N", help=meaning)
     return parser

@@ -14,6 +14,11 @@ from srwgan.whole_files import written_whole
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+SIZE = {"width": 1280, "height": 800}
+HOW_TO_GET_IT = (
+    "Expected Chromium, e.g. from `apt-get install chromium`, `brew install chromium` or "
+    "`python3 -m playwright install chromium`, or a browser's path in SRWGAN_BROWSER."
+)
 IMAGES = Path(__file__).resolve().parents[2] / "Images"
 
 
@@ -26,52 +31,67 @@ def main(argv=None):
         if not args.upload.is_file():
             raise FileNotFoundError(f"{args.upload}: no such file.")
         with tempfile.TemporaryDirectory() as folder, written_whole(args.output) as temporary:
-            temporary.write_bytes(picture(args.upload, folder))
+            temporary.write_bytes(picture(args.upload, Path(folder)))
     return 0
 
 
-def find_browser():
-    """The path of a Chromium, None where none is found."""
-    return os.environ.get("SRWGAN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+def find_browser() -> str | None:
+    """The path of a Chromium: that in SRWGAN_BROWSER, one that is installed, or Playwright's own; None without one."""
+    known = os.environ.get("SRWGAN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    return known or playwrights_browser()
 
 
-def picture(upload, folder):
-    """The bytes of a PNG of the page after `upload` was upscaled; the server keeps its files in `folder`.
+def playwrights_browser():
+    try:
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as started:
+            path = started.chromium.executable_path
+    except Exception:  # no Playwright, or one that cannot start here
+        return None
+    return path if Path(path).is_file() else None
+
+
+def picture(upload: Path, folder: Path) -> bytes:
+    """PNG of the page after `upload` was upscaled; the server keeps its files in `folder`.
 
     Raises:
         FileNotFoundError: there is no browser.
-        ImportError: there is no playwright.
     """
     from playwright.sync_api import sync_playwright
 
-    from utils.app.jobs import Device, Sessions
+    from utils.app.jobs import Device
     from utils.app.limits import Limits
     from utils.app.models import Models, find_generators
-    from utils.app.page import Service
-    from utils.app.server import default_models, launch, stop
+    from utils.app.server import default_models
+    from utils.app.serving import PageServer, Service
+    from utils.app.sessions import Sessions
 
     browser = find_browser()
     if not browser:
-        names = ", ".join(NAMES)
-        raise FileNotFoundError(f"No browser is there. Expected one of {names}, or its path in SRWGAN_BROWSER.")
-    service = Service(Models(find_generators(default_models())), Limits(), Device(1), Sessions(folder))
-    server = launch(service, port=None)
+        raise FileNotFoundError(f"No browser is there. {HOW_TO_GET_IT}")
+    service = Service(Models(find_generators(default_models())), Limits(), Device(4), Sessions(folder))
+    server = PageServer(service).start()
     try:
         with sync_playwright() as started:
-            page = started.chromium.launch(executable_path=browser, args=FLAGS).new_page(
-                viewport={"width": 1280, "height": 900}
-            )
-            for _ in range(2):  # the first time shows a longer duration, since something is done once
-                page.goto(server.local_url)
-                page.set_input_files("#files input[type=file]", str(upload))
-                page.locator("#files .file-preview tr.file").wait_for()
+            page = started.chromium.launch(executable_path=browser, args=FLAGS).new_page(viewport=SIZE)
+            page.goto(server.url)
+            page.wait_for_selector("body[data-ready]")
+            page.set_input_files("#files", str(upload))
+            for number in range(2):  # the first takes longer, for what is done once
+                page.wait_for_selector("#plan:not(:empty)")
                 page.click("#start")
-                page.wait_for_selector(".sr-item", timeout=120_000)
+                page.wait_for_selector("#strip button >> nth=1" if number else ".result", timeout=0)
+                page.wait_for_selector("#cancel", state="hidden", timeout=0)
+            page.click("text=Remove")  # of the two equal results
+            page.wait_for_selector("#strip", state="hidden")
+            page.wait_for_selector("#plan:not(:empty)")
             page.mouse.move(0, 0)
-            page.wait_for_timeout(500)  # for transitions to end
+            page.evaluate("document.activeElement.blur()")
+            page.wait_for_timeout(500)  # transitions
             return page.screenshot()
     finally:
-        stop(service, server)
+        server.stop()
 
 
 if __name__ == "__main__":
