@@ -447,3 +447,11 @@ def test_a_port_that_is_taken_is_named(serve):
     port = urlsplit(server.url).port
     with pytest.raises(OSError, match=f"Received: --host 127.0.0.1 --port {port}. Expected an address that is free"):
         PageServer(server.service, port=port)
+
+
+def test_a_crowd_gets_its_own_results_and_leaves_nothing(tmp_path):
+    """Small here; `tests/utils/app_crowd.py` is the same with thirty and sixty clients and a generator."""
+    from app_crowd import run_crowd
+
+    outcome = run_crowd(12, RepeatModels(), tmp_path, grace=GRACE)
+    assert outcome.is_good and (outcome.right, outcome.closed) == (8, 4), str(outcome)

@@ -88,9 +88,10 @@ class Limits:
             kind = kind_of(path)
             facts = getattr(self, f"{kind}_facts")(path)
         except ValueError as error:
-            if "Expected" in str(error):
+            if "Expected at most" in str(error):  # it is only too large
                 raise
-            raise ValueError(f"{error} {EXPECTED}") from error
+            reason = str(error).partition(" Expected")[0]
+            raise ValueError(f"{reason} {EXPECTED}") from error
         if facts.width * facts.height > self.pixels:
             raise ValueError(f"{path}: {facts.width}x{facts.height} pixels. Expected at most {self.pixels:,} in all.")
         if facts.frames is not None:
