@@ -78,8 +78,11 @@ def picture_of(number):
     return np.random.default_rng(seed).integers(0, 256, (side, side + 4, 3)).astype(np.uint8)
 
 
-def run_crowd(count, models, root, grace=GRACE):
-    """The `Outcome` of `count` clients at once on a server with these models, whose files are below `root`."""
+def run_crowd(count, models, root, *, grace=GRACE, grace_at_end=GRACE):
+    """The `Outcome` of `count` clients at once on a server with these models, whose files are below `root`.
+
+    `grace` is that of `Sessions`, and `grace_at_end` the one from when all clients have gone.
+    """
     from utils.app.serving import PageServer, Service
 
     upscaler = models.upscaler(models.first, "auto")
@@ -115,6 +118,7 @@ def run_crowd(count, models, root, grace=GRACE):
             list(threads.map(visit, range(count)))
         for client in clients:
             client.stop_listening()
+        service.sessions.grace = grace_at_end
         ended = time.monotonic()
         while (left := files_below(root)) and time.monotonic() - ended < LEFT_OVER_SECONDS:
             time.sleep(0.1)

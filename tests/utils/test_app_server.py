@@ -24,7 +24,7 @@ from utils.app.sessions import Sessions, folder_bytes
 pytest.importorskip("starlette", reason="needs requirements-app.txt")
 pytest.importorskip("uvicorn", reason="needs requirements-app.txt")
 
-GRACE = 0.5
+LONG, SHORT = 600, 0.1  # seconds of grace: on a slow day too a page listens in time, and what is closed soon goes
 
 
 class Gate(Repeat):
@@ -47,7 +47,7 @@ def serve(tmp_path, caplog):
 
     servers = []
 
-    def start(upscaler=None, accounts=None, waiting=8, grace=GRACE, **limits):
+    def start(upscaler=None, accounts=None, waiting=8, grace=LONG, **limits):
         limits = Limits(**{"bytes": 100_000, **limits})
         root = tmp_path / f"served{len(servers)}"
         root.mkdir()
@@ -151,8 +151,10 @@ def test_what_is_not_listened_to_is_dropped(serve):
     clients = [Client(server.url).open() for _ in range(20)]
     answers = [client.start(client.upload("photo.png", png()).json["id"]) for client in clients]
     assert {answer.status for answer in answers} == {202}
+    server.service.sessions.grace = SHORT
     until(lambda: len(server.service.device.all_jobs()) == 1)
     until(lambda: len(list(server.service.sessions.root.iterdir())) == 1)
+    server.service.sessions.grace = LONG
     late = Client(server.url).open().listen()
     late.start(late.upload("late.png", png()).json["id"])
     gate.open.set()
@@ -211,6 +213,7 @@ def test_a_page_that_is_closed_leaves_nothing(serve, how):
     assert gate.begun.wait()
     for one in (client, uploader):
         getattr(one, how)()
+    server.service.sessions.grace = SHORT
     until(lambda: not list(server.service.sessions.root.iterdir()))
     until(lambda: not server.service.device.all_jobs())
     assert client.ask("GET", client.at("events")).status == 404
@@ -294,7 +297,7 @@ def test_the_time_is_told_before_and_during_the_work_with_the_queue(serve):
 
 
 def test_a_page_that_lost_its_connection_hears_what_it_missed(serve):
-    server = serve(grace=600)
+    server = serve()
     client = Client(server.url).open().listen()
     id = client.upload("photo.png", png()).json["id"]
     client.stop_listening()
@@ -453,5 +456,5 @@ def test_a_crowd_gets_its_own_results_and_leaves_nothing(tmp_path):
     """Small here; `tests/utils/app_crowd.py` is the same with thirty and sixty clients and a generator."""
     from app_crowd import run_crowd
 
-    outcome = run_crowd(12, RepeatModels(), tmp_path, grace=GRACE)
+    outcome = run_crowd(12, RepeatModels(), tmp_path, grace=LONG, grace_at_end=SHORT)
     assert outcome.is_good and (outcome.right, outcome.closed) == (8, 4), str(outcome)

@@ -19,6 +19,7 @@ A session answers only the browser that opened it, by its cookie. No address hol
 import asyncio
 import contextlib
 import json
+import logging
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -140,7 +141,10 @@ async def sweep(service):
     """Closes the pages that nobody has open any more."""
     while True:
         await asyncio.sleep(min(1, service.sessions.grace / 4))
-        service.sessions.close_unheard()
+        try:
+            service.sessions.close_unheard()
+        except OSError:  # a disk in trouble, which may get over it
+            logging.getLogger(__name__).exception("Files of closed pages could not be removed.")
 
 
 # The page
