@@ -51,7 +51,7 @@ def run_sample():
     gen_model, image = load_gen(found(MODEL)), found(IMAGE)
 
     # One image as an array of floats in [0, 1], height x width x RGB. With resize=(64, 64) it would be cropped to the
-    # centred square and resized; None keeps it whole, whatever its size.
+    # centered square and resized; None keeps it whole, whatever its size.
     low_res = load_img(image, resize=None)
     super_res = generate_one_img(gen_model, low_res)
     print(f"{image}: {low_res.shape[1]}x{low_res.shape[0]} -> {super_res.shape[1]}x{super_res.shape[0]}")

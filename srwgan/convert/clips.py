@@ -152,7 +152,7 @@ def write_gif(upscaler, clip, path, *, options, progress, say):
     frames = clip.frames() if clip.video is None else with_durations(thinned(clip), clip)
     palette = options.palette
     if palette == "global":
-        palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colours: the result's are those
+        palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colors: the result's are those
     with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
         with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them

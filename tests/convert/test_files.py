@@ -43,7 +43,7 @@ def noise(*shape, dtype=np.uint8, seed=0):
 
 
 def squares(count, height=12, width=16, channels=3):
-    """Frames of few flat colours, so that palettes are exact."""
+    """Frames of few flat colors, so that palettes are exact."""
     frames = []
     for i in range(count):
         frame = np.full((height, width, 3), (40, 80, 120), np.uint8)
@@ -119,7 +119,7 @@ def test_size_of_the_result(tmp_path, options, size):
         assert image.size == size
 
 
-def test_resize_is_pillows_lanczos_and_weighs_colours_by_alpha():
+def test_resize_is_pillows_lanczos_and_weighs_colors_by_alpha():
     rgb = noise(20, 30, 3)
     expected = np.asarray(Image.fromarray(rgb).resize((11, 13), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(resize(rgb, (11, 13)), expected)
@@ -130,7 +130,7 @@ def test_resize_is_pillows_lanczos_and_weighs_colours_by_alpha():
         top = np.iinfo(dtype).max
         red = np.zeros((16, 16, 4), dtype)
         red[:, :8] = (top, 0, 0, top)
-        red[:, 8:] = (0, top, 0, 0)  # a colour that nobody sees
+        red[:, 8:] = (0, top, 0, 0)  # a color that nobody sees
         result = resize(red, (7, 7))
         seen = result[..., 3] > top // 100
         assert (result[seen][:, 0] >= top - 1).all() and (result[seen][:, 1] <= 1).all()

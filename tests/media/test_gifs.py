@@ -263,7 +263,7 @@ def test_missing_file(tmp_path):
 
 
 def photograph(width=64, height=48, seed=0):
-    """Smooth colour with soft noise: more colours than any palette holds."""
+    """Smooth color with soft noise: more colors than any palette holds."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / a + seed) * np.cos(y / b) for a, b in ((9, 7), (13, 11), (17, 5))]
     noise = np.random.default_rng(seed).normal(0, 3, (height, width, 3))
@@ -303,7 +303,7 @@ CHOICES = list(itertools.product(["adaptive", "frame", "global"], DITHERS))
 @pytest.mark.parametrize("palette, dither", CHOICES)
 def test_what_is_written_plays_everywhere(tmp_path, player, palette, dither):
     frames = sprite_frames()
-    # Few colours, so that gifsicle, which merges local palettes, can keep all.
+    # Few colors, so that gifsicle, which merges local palettes, can keep all.
     frames = [np.concatenate([frame[..., :3] // 64 * 80, frame[..., 3:]], axis=2) for frame in frames]
     chosen = build_palette(frames) if palette == "global" else palette
     path = write(tmp_path / "a.gif", frames, palette=chosen, dither=dither)

@@ -1,4 +1,4 @@
-"""Image files in and out: depths, alpha, colour modes, metadata, and what is said of broken files."""
+"""Image files in and out: depths, alpha, color modes, metadata, and what is said of broken files."""
 
 import os
 import struct
@@ -54,7 +54,7 @@ def test_sixteen_bit_tiff_planar_and_premultiplied(tmp_path):
     assert np.abs(read_image(tmp_path / "p.tif").pixels.astype(int) - straight).max() <= 1
 
 
-def test_sixteen_bit_png_with_a_transparent_colour(tmp_path):
+def test_sixteen_bit_png_with_a_transparent_color(tmp_path):
     for channels in (1, 3):
         pixels = noise(5, 6, channels, dtype=np.uint16)
         pixels[0, 0] = 7

@@ -1,4 +1,4 @@
-"""Videos: times, sound, colours, turns, interruptions; what is written is read back by PyAV itself."""
+"""Videos: times, sound, colors, turns, interruptions; what is written is read back by PyAV itself."""
 
 import json
 import os
@@ -222,7 +222,7 @@ def test_subtitles_are_copied_or_a_line_says_that_they_are_not(tmp_path):
     assert len(writer.messages) == 1 and "subtitle track 1 (subrip): left out" in writer.messages[0]
 
 
-# Colours
+# Colors
 
 
 def yuv_frame(components, size, matrix=2, full=False, pix_fmt="yuv420p"):
@@ -255,13 +255,13 @@ def test_matrix_and_range_of_the_source_are_respected(tmp_path, size, tag, matri
     def prepare(stream):
         stream.codec_context.colorspace, stream.codec_context.color_range = tag, 2 if full else 1
 
-    colours = [(81, 90, 200), (145, 54, 60), (41, 220, 110), (120, 128, 128), (170, 110, 150)]
-    frames = [yuv_frame(colour, size, tag, full) for colour in colours]
+    colors = [(81, 90, 200), (145, 54, 60), (41, 220, 110), (120, 128, 128), (170, 110, 150)]
+    frames = [yuv_frame(color, size, tag, full) for color in colors]
     make_clip(tmp_path / "in.mp4", [3000 * i for i in range(5)], size, 0, frames, prepare=prepare)
     with VideoReader(tmp_path / "in.mp4") as reader:
         assert reader.info.matrix == matrix
-        for colour, (rgb, _) in zip(colours, reader, strict=True):
-            assert np.abs(rgb - rgb_of(colour, matrix, full)).max() <= 2
+        for color, (rgb, _) in zip(colors, reader, strict=True):
+            assert np.abs(rgb - rgb_of(color, matrix, full)).max() <= 2
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -269,13 +269,13 @@ def test_range_is_that_of_the_tag_where_the_format_does_not_tell(tmp_path, full)
     def prepare(stream):
         stream.codec_context.colorspace, stream.codec_context.color_range = 1, 2 if full else 1
 
-    colour = (81, 90, 200)
-    frames = [yuv_frame(colour, (64, 48), 1, full)]
+    color = (81, 90, 200)
+    frames = [yuv_frame(color, (64, 48), 1, full)]
     make_clip(tmp_path / "in.mkv", [0], (64, 48), 0, frames, encoder="ffv1", prepare=prepare)
     with av.open(str(tmp_path / "in.mkv")) as clip:
         assert next(clip.decode(video=0)).format.name == "yuv420p"  # not yuvj420p, which is full by its name
     ((rgb, _),) = VideoReader(tmp_path / "in.mkv")
-    assert np.abs(rgb - rgb_of(colour, 1, full)).max() <= 1
+    assert np.abs(rgb - rgb_of(color, 1, full)).max() <= 1
 
 
 def test_range_without_a_tag():
@@ -290,16 +290,16 @@ def test_rgb_video_is_taken_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 48), 6), ((1280, 720), 1)])
-def test_colours_written_are_tagged_and_right(tmp_path, size, matrix):
-    colours = [(200, 30, 40), (20, 180, 60), (30, 50, 220), (128, 128, 128), (250, 240, 10)]
+def test_colors_written_are_tagged_and_right(tmp_path, size, matrix):
+    colors = [(200, 30, 40), (20, 180, 60), (30, 50, 220), (128, 128, 128), (250, 240, 10)]
     with VideoWriter(tmp_path / "out.mp4", size, crf=1) as writer:
-        for number, colour in enumerate(colours):
-            writer.write(np.full((*size[::-1], 3), colour, np.uint8), Fraction(number, 10))
+        for number, color in enumerate(colors):
+            writer.write(np.full((*size[::-1], 3), color, np.uint8), Fraction(number, 10))
     with av.open(str(tmp_path / "out.mp4")) as clip:
-        for colour, frame in zip(colours, clip.decode(video=0), strict=True):
+        for color, frame in zip(colors, clip.decode(video=0), strict=True):
             assert (frame.colorspace, frame.color_range, frame.format.name) == (matrix, 1, "yuv420p")
             components = [np.frombuffer(bytes(plane), np.uint8)[0] for plane in frame.planes]
-            assert np.abs(rgb_of(components, matrix, False) - colour).max() <= 3
+            assert np.abs(rgb_of(components, matrix, False) - color).max() <= 3
 
 
 def test_ten_bits_become_eight_and_a_line_says_so(tmp_path):

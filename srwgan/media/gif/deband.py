@@ -4,10 +4,10 @@ import numpy as np
 
 from srwgan.media.gif.palettes import PaletteMapper
 
-# Dither mixes colours up to about twice as far apart as a palette colour and its fourth nearest; more than LONGEST is
+# Dither mixes colors up to about twice as far apart as a palette color and its fourth nearest; more than LONGEST is
 # an edge. DENSE and SPARSE: shares of alternating pixels in 5 x 5 at which all, or nothing, is smoothed. Chosen on
-# photographs and ramps of 16 to 255 colours: docs/gif.md.
-NEIGHBOUR, FACTOR, LONGEST = 4, 2.0, 72.0
+# photographs and ramps of 16 to 255 colors: docs/gif.md.
+NEIGHBOR, FACTOR, LONGEST = 4, 2.0, 72.0
 SPARSE, DENSE = 0.05, 0.2
 RADIUS = 2
 MOST_COLORS = 1024
@@ -21,13 +21,13 @@ def deband(frame, strength=1.0, palette=None):
 class Debander:
     """Smooths dither, and nothing else, in frames uint8 (H, W, 3 or 4): `smooth = Debander(reader.palette)(frame)`.
 
-    Dither is where pixels stand out from all four neighbours by less than palette colours are apart (times
+    Dither is where pixels stand out from all four neighbors by less than palette colors are apart (times
     `strength`), and such pixels are many. There a pixel becomes the mean of the 5 x 5 around it, each weighted by
-    nearness in place and in colour (a bilateral filter, Tomasi and Manduchi 1998). Edges, flat areas, lines, patterns
-    of strong contrast and transparent pixels stay as they are. A pixel depends on its neighbourhood and the palette
+    nearness in place and in color (a bilateral filter, Tomasi and Manduchi 1998). Edges, flat areas, lines, patterns
+    of strong contrast and transparent pixels stay as they are. A pixel depends on its neighborhood and the palette
     alone, so that still areas stay still.
 
-    palette: uint8 (N <= 256, 3), a GIF's global one; None takes each frame's own colours, and leaves a frame of more
+    palette: uint8 (N <= 256, 3), a GIF's global one; None takes each frame's own colors, and leaves a frame of more
     than 1024 as it is. Raises ValueError for a strength that is not above 0, or another kind of array.
     """
 
@@ -54,7 +54,7 @@ class Debander:
         return result
 
     def _reach(self, frame):
-        """How far apart in RGB each pixel's colour and one that it is dithered with may be, (H, W)."""
+        """How far apart in RGB each pixel's color and one that it is dithered with may be, (H, W)."""
         if self._mapper:
             return self._reaches[self._mapper.indices(frame)]
         r, g, b = (frame[..., channel].astype(np.uint32) for channel in range(3))
@@ -68,12 +68,12 @@ class Debander:
 def reach_by_color(palette, strength):
     palette = palette.astype(np.float32)
     distances = np.sort(((palette[:, None] - palette) ** 2).sum(2), axis=1)
-    spacing = np.sqrt(distances[:, min(NEIGHBOUR, len(palette) - 1)])
+    spacing = np.sqrt(distances[:, min(NEIGHBOR, len(palette) - 1)])
     return (strength * np.minimum(FACTOR * spacing, LONGEST)).astype(np.float32)
 
 
 def dither_amount(planes, visible, limit):
-    """0 to 1, (H, W): how many pixels nearby stand out from all four neighbours by less than the root of `limit`."""
+    """0 to 1, (H, W): how many pixels nearby stand out from all four neighbors by less than the root of `limit`."""
     alternates = visible.copy()
     padded, solid = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge"), np.pad(visible, 1)
     for one, other in (((0, 1), (2, 1)), ((1, 0), (1, 2))):
@@ -90,7 +90,7 @@ def dither_amount(planes, visible, limit):
 
 
 def mean_of_similar(planes, visible, limit):
-    """Mean (3, H, W) over 5 x 5 of the visible pixels whose squared distance in colour is below `limit` (H, W)."""
+    """Mean (3, H, W) over 5 x 5 of the visible pixels whose squared distance in color is below `limit` (H, W)."""
     padded = np.pad(planes, ((0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS)))
     solid = np.pad(visible.astype(np.float32), RADIUS)
     total, weights = np.zeros_like(planes), np.zeros(visible.shape, np.float32)

@@ -1,4 +1,4 @@
-"""Optimises GIFs with gifsicle, through pygifsicle."""
+"""Optimizes GIFs with gifsicle, through pygifsicle."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ LARGEST_BYTES = 64 * 2**20
 
 
 def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
-    """Replaces a GIF by gifsicle's version of it where that is smaller; with `colors`, by one of 2 to 256 colours.
+    """Replaces a GIF by gifsicle's version of it where that is smaller; with `colors`, by one of 2 to 256 colors.
 
     Where gifsicle does not run, the file is larger than `largest_bytes`, or it has local palettes that gifsicle would
     merge (no `colors`), the file is left as it is, and a one-line warning says why. Returns whether it was replaced.
@@ -67,7 +67,7 @@ def reason_to_leave(path, colors, largest_bytes):
 
 
 def left_alone(path, reason):
-    warnings.warn(f"{path} is not optimised: {reason}.", stacklevel=3)
+    warnings.warn(f"{path} is not optimized: {reason}.", stacklevel=3)
     return False
 
 

@@ -1,4 +1,4 @@
-"""Palettes for GIFs: which 255 colours to keep, and which of them each pixel takes.
+"""Palettes for GIFs: which 255 colors to keep, and which of them each pixel takes.
 
 A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or (H, W, 4).
 """
@@ -19,9 +19,9 @@ HISTOGRAM_BITS = 6
 MANY_BINS = 1 << 15  # more are merged into bins twice as wide: nearly as good, and k-means takes its time for each
 CELLS, CELL_COLORS = 64**3, 4**3
 CANDIDATES = 32
-BLOCK = 8192  # colours compared with a palette at once: in all, their distances would not fit in a cache
+BLOCK = 8192  # colors compared with a palette at once: in all, their distances would not fit in a cache
 
-# What a pair of colours costs for being far apart, against what it gains by meeting the wanted colour in the mean:
+# What a pair of colors costs for being far apart, against what it gains by meeting the wanted color in the mean:
 # at 0 every area is speckled, at 1 nothing is dithered.
 SPECKLE = 0.3
 
@@ -29,7 +29,7 @@ SPECKLE = 0.3
 def build_palette(frames, colors=255):
     """The palette (N <= colors, 3) with a small mean squared error over all `frames`, read one at a time.
 
-    Pictures of no more than `colors` colours get those exactly. Pixels with an alpha below 128 do not count.
+    Pictures of no more than `colors` colors get those exactly. Pixels with an alpha below 128 do not count.
     """
     histogram = ColorHistogram(colors)
     for frame in frames:
@@ -38,7 +38,7 @@ def build_palette(frames, colors=255):
 
 
 class ColorHistogram:
-    """Colours of many frames in bounded memory: exact while they are few, then 64 x 64 x 64 bins with their means.
+    """Colors of many frames in bounded memory: exact while they are few, then 64 x 64 x 64 bins with their means.
 
     Of very many bins the palette is made from 32 x 32 x 32 instead.
     """
@@ -64,7 +64,7 @@ class ColorHistogram:
             self._exact = self._with_exact(pixels)
 
     def _with_exact(self, pixels):
-        """The colours so far and of the pixels, sorted; None where they, or already their bins, are too many."""
+        """The colors so far and of the pixels, sorted; None where they, or already their bins, are too many."""
         if np.count_nonzero(self._counts) > self.colors:
             return None
         r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
@@ -81,12 +81,12 @@ class ColorHistogram:
         used = np.flatnonzero(counts)
         weights = counts[used]
         points = (sums[:, used] / weights).T
-        centres = refine_by_k_means(points, weights, split_by_variance(points, weights, self.colors))
-        return np.unique(np.rint(centres).clip(0, 255).astype(np.uint8), axis=0)
+        centers = refine_by_k_means(points, weights, split_by_variance(points, weights, self.colors))
+        return np.unique(np.rint(centers).clip(0, 255).astype(np.uint8), axis=0)
 
 
 def merged_bins(totals):
-    """Totals (..., 64^3) of a colour cube's bins as those of 32^3 twice as wide."""
+    """Totals (..., 64^3) of a color cube's bins as those of 32^3 twice as wide."""
     half = 1 << HISTOGRAM_BITS - 1
     return totals.reshape(*totals.shape[:-1], *[half, 2] * 3).sum((-5, -3, -1)).reshape(*totals.shape[:-1], half**3)
 
@@ -114,46 +114,46 @@ def split_by_variance(points, weights, colors):
     return np.stack([mean for *_, mean, _ in boxes])
 
 
-def refine_by_k_means(points, weights, centres, steps=4):
-    """Lloyd's iterations on weighted points; a centre that no point chooses stays where it is."""
-    centres = centres.copy()
+def refine_by_k_means(points, weights, centers, steps=4):
+    """Lloyd's iterations on weighted points; a center that no point chooses stays where it is."""
+    centers = centers.copy()
     for _ in range(steps):
-        nearest = nearest_centres(points, centres)
-        mass = np.bincount(nearest, weights, minlength=len(centres))
+        nearest = nearest_centers(points, centers)
+        mass = np.bincount(nearest, weights, minlength=len(centers))
         held = mass > 0
         for channel in range(3):
-            total = np.bincount(nearest, weights * points[:, channel], minlength=len(centres))
-            centres[held, channel] = total[held] / mass[held]
-    return centres
+            total = np.bincount(nearest, weights * points[:, channel], minlength=len(centers))
+            centers[held, channel] = total[held] / mass[held]
+    return centers
 
 
-def nearest_centres(points, centres):
+def nearest_centers(points, centers):
     blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
-    return np.concatenate([squared_distances(block, centres).argmin(1) for block in blocks])
+    return np.concatenate([squared_distances(block, centers).argmin(1) for block in blocks])
 
 
-def squared_distances(points, centres):
-    """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every centre."""
+def squared_distances(points, centers):
+    """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every center."""
     import tensorflow as tf  # Here, because the command line reads DITHERS without waiting for TensorFlow.
 
     points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
-    centres = np.column_stack([-2.0 * centres, (centres.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
+    centers = np.column_stack([-2.0 * centers, (centers.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
     # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
-    return np.asarray(tf.matmul(points, centres, transpose_b=True))
+    return np.asarray(tf.matmul(points, centers, transpose_b=True))
 
 
 def nearest_others(palette):
-    """Indices (N, up to CANDIDATES) of the colours nearest to each, itself not among them unless it is alone."""
+    """Indices (N, up to CANDIDATES) of the colors nearest to each, itself not among them unless it is alone."""
     distances = squared_distances(palette, palette).copy()
     if len(palette) > 1:
         np.fill_diagonal(distances, np.inf)
     return distances.argsort(1)[:, : max(1, min(CANDIDATES, len(palette) - 1))]
 
 
-def differences(palette, neighbours):
-    """From each colour to its `neighbours`, (3, N, up to CANDIDATES): red, green, blue."""
+def differences(palette, neighbors):
+    """From each color to its `neighbors`, (3, N, up to CANDIDATES): red, green, blue."""
     palette = palette.T.astype(np.float32)
-    return palette[:, neighbours] - palette[:, :, None]
+    return palette[:, neighbors] - palette[:, :, None]
 
 
 def color_codes(pixels):
@@ -167,7 +167,7 @@ def color_codes(pixels):
 
 
 def cell_corners(cells):
-    """The darkest colours (N, 3), float32, of cells, each what its colours' codes have above their lowest 6 bits."""
+    """The darkest colors (N, 3), float32, of cells, each what its colors' codes have above their lowest 6 bits."""
     red = cells & 15 | (cells >> 10 & 3) << 4
     return 4 * np.stack([red, cells >> 4 & 63, cells >> 12], axis=1).astype(np.float32)
 
@@ -181,14 +181,14 @@ def color_bins(pixels, bits):
 class PaletteMapper:
     """Maps frames to indices into a palette.
 
-    `dither="ordered"` mixes two palette colours in an 8 x 8 Bayer pattern that is fixed to the canvas, so that equal
-    pixels at equal places always get equal indices; "none" takes the nearest colour; "floyd-steinberg" diffuses errors
+    `dither="ordered"` mixes two palette colors in an 8 x 8 Bayer pattern that is fixed to the canvas, so that equal
+    pixels at equal places always get equal indices; "none" takes the nearest color; "floyd-steinberg" diffuses errors
     (Pillow's), so that any change moves the pattern below it and to its right.
 
-    The pair for a colour, the same for all in a cell of 4 x 4 x 4, is the nearest palette colour with the partner that
+    The pair for a color, the same for all in a cell of 4 x 4 x 4, is the nearest palette color with the partner that
     minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after Yliluoma, "Arbitrary-palette
-    positional dithering algorithm", 2011); the share t then follows from the colour itself. Both are kept for each of
-    the 2^24 colours whose cell has turned up, so that a pixel costs one look.
+    positional dithering algorithm", 2011); the share t then follows from the color itself. Both are kept for each of
+    the 2^24 colors whose cell has turned up, so that a pixel costs one look.
     """
 
     def __init__(self, palette, dither="ordered"):
@@ -196,10 +196,10 @@ class PaletteMapper:
             raise ValueError(f"Received: dither={dither!r}. Expected one of {', '.join(DITHERS)}.")
         self.palette = check_palette(palette)
         self.dither = dither
-        self._neighbours = nearest_others(self.palette)
-        self._towards = differences(self.palette, self._neighbours)
+        self._neighbors = nearest_others(self.palette)
+        self._towards = differences(self.palette, self._neighbors)
         self._lengths = (self._towards**2).sum(0)
-        # For each colour the bytes first, second, share of the second in 64ths, and 1; 0 where its cell is not filled.
+        # For each color the bytes first, second, share of the second in 64ths, and 1; 0 where its cell is not filled.
         # Not from np.zeros: that asks for huge pages, and of those one cell here and there would fill the whole 64 MB.
         self._entries = np.frombuffer(mmap.mmap(-1, CELLS * CELL_COLORS * 4), np.uint32)
         self._error = np.zeros(CELLS, np.float32)
@@ -214,7 +214,7 @@ class PaletteMapper:
         return chosen(above, second, first)
 
     def mean_squared_error(self, pixels):
-        """How far, summed over RGB, the nearest colours are from the pixels (N, 3 or 4), whatever the dither."""
+        """How far, summed over RGB, the nearest colors are from the pixels (N, 3 or 4), whatever the dither."""
         codes = color_codes(pixels)
         self._filled_entries(codes)
         return float(self._error.take(codes >> 6).mean())
@@ -226,7 +226,7 @@ class PaletteMapper:
         return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
 
     def _filled_entries(self, codes):
-        """The four bytes of each colour (...), (..., 4)."""
+        """The four bytes of each color (...), (..., 4)."""
         entries = self._entries.take(codes).reshape(-1)
         missing = np.flatnonzero(entries == 0)
         if missing.size:
@@ -253,12 +253,12 @@ class PaletteMapper:
         along = sum(self._towards[c].take(first, axis=0) * offset[:, c, None] for c in range(3))
         length = self._lengths.take(first, axis=0)
         share = np.clip(along / np.maximum(length, 1), 0, 1)
-        error = share * (share * length - 2 * along)  # of the mix, less that of the nearest colour alone
+        error = share * (share * length - 2 * along)  # of the mix, less that of the nearest color alone
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
-        self._store_pairs(cells, corners, first, self._neighbours[first, best])
+        self._store_pairs(cells, corners, first, self._neighbors[first, best])
 
     def _store_pairs(self, cells, corners, one, other):
-        """Darker colour first, so that the pattern does not flip where a neighbouring shade is nearest the other."""
+        """Darker color first, so that the pattern does not flip where a neighboring shade is nearest the other."""
         palette = self.palette.astype(np.float32)
         luma = palette @ LUMA_SHARES.astype(np.float32)
         swap = luma[one] > luma[other]

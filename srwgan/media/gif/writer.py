@@ -27,7 +27,7 @@ class GifWriter:
 
     As a context manager it renames its temporary file to `path` at the end and removes it after an exception.
     Every frame given becomes one frame of the file, equal ones too; of each only the rectangle that changed is stored.
-    Pixels equal to those of the frame before keep the colour they were given then, whatever palette and dither.
+    Pixels equal to those of the frame before keep the color they were given then, whatever palette and dither.
     An alpha below 128 is transparent.
 
     size: (width, height). loop: None plays once, 0 for ever, n is stored as it is. comments: bytes each.
@@ -230,7 +230,7 @@ class Area:
 class PendingImage:
     """What one frame adds to the canvas.
 
-    `indices` (h, w) hold where `changed`; where `repeated` they give the colour that is shown there anyway.
+    `indices` (h, w) hold where `changed`; where `repeated` they give the color that is shown there anyway.
     """
 
     area: Area
@@ -280,7 +280,7 @@ def color_table(palette):
 
 
 def transitions(indices):
-    """How often neighbours in a row differ: of two ways to store a frame, that with fewer is nearly always smaller."""
+    """How often neighbors in a row differ: of two ways to store a frame, that with fewer is nearly always smaller."""
     return np.count_nonzero(indices[:, 1:] != indices[:, :-1])
 
 

@@ -43,7 +43,7 @@ CONTAINERS = {
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """All that an encoder's output depends on besides the frames; `size` is even both ways, colours as in H.273."""
+    """All that an encoder's output depends on besides the frames; `size` is even both ways, colors as in H.273."""
 
     codec: str
     crf: int

@@ -28,7 +28,7 @@ class VideoWriter:
     Args:
         path: where to; an existing file is replaced.
         size: (width, height) of the frames; an odd one is made even by repeating the last column or row.
-        source: the `VideoReader` that the frames come from, or None. Its time base, frame rate, pixel aspect, colour
+        source: the `VideoReader` that the frames come from, or None. Its time base, frame rate, pixel aspect, color
             tags, metadata, chapters, sound and subtitles go into `path`.
         codec: "h264" (the default), "hevc", "vp9" (WebM's default) or "av1".
         crf: constant rate factor, lower is better and larger; the default depends on the codec.
