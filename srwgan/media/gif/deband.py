@@ -1,12 +1,12 @@
-"""Takes a GIF's dither out before upscaling, which would sharpen it into a texture."""
+"""Takes a GIF's dither out before upscaling. A generator would sharpen it into a texture."""
 
 import numpy as np
 
 from srwgan.media.gif.palettes import PaletteMapper
 
-# Dither mixes colors up to about twice as far apart as a palette color and its fourth nearest; more than LONGEST is
-# an edge. DENSE and SPARSE: shares of alternating pixels in 5 x 5 at which all, or nothing, is smoothed. Chosen on
-# photographs and ramps of 16 to 255 colors: docs/gif.md.
+# Dither mixes colors up to about FACTOR times as far apart as a palette color and its NEIGHBOR-th nearest. What is
+# farther apart than LONGEST (of 255, in RGB) is an edge. Where a share DENSE of 5 x 5 pixels alternates, all is
+# smoothed; at SPARSE nothing. Chosen on photographs and ramps of 16 to 255 colors: docs/gif.md.
 NEIGHBOR, FACTOR, LONGEST = 4, 2.0, 72.0
 SPARSE, DENSE = 0.05, 0.2
 RADIUS = 2
@@ -19,16 +19,26 @@ def deband(frame, strength=1.0, palette=None):
 
 
 class Debander:
-    """Smooths dither, and nothing else, in frames uint8 (H, W, 3 or 4): `smooth = Debander(reader.palette)(frame)`.
+    """Smooths dither in frames uint8 (H, W, 3 or 4), and nothing else: `smooth = Debander(reader.palette)(frame)`.
 
-    Dither is where pixels stand out from all four neighbors by less than palette colors are apart (times
-    `strength`), and such pixels are many. There a pixel becomes the mean of the 5 x 5 around it, each weighted by
-    nearness in place and in color (a bilateral filter, Tomasi and Manduchi 1998). Edges, flat areas, lines, patterns
-    of strong contrast and transparent pixels stay as they are. A pixel depends on its neighborhood and the palette
-    alone, so that still areas stay still.
+    A pixel alternates where it stands out from all four neighbors, by less than palette colors are apart:
 
-    palette: uint8 (N <= 256, 3), a GIF's global one; None takes each frame's own colors, and leaves a frame of more
-    than 1024 as it is. Raises ValueError for a strength that is not above 0, or another kind of array.
+        . o .        o a bit lighter than all four, or darker
+        o x o        many such pixels together are dither; a few are a line or a dot
+        . o .
+
+    Among many alternating pixels, a pixel becomes a mean of the 5 x 5 around it, weighted by nearness in place and in
+    color (a bilateral filter: Tomasi and Manduchi, 1998). Edges, flat areas, lines, patterns of strong contrast and
+    transparent pixels stay as they are. A pixel depends on its neighborhood and the palette alone, so that still areas
+    stay still.
+
+    Args:
+        palette: uint8 (N <= 256, 3), a GIF's global one. None takes each frame's own colors, and leaves a frame of more
+            than 1024 colors as it is.
+        strength: above 0. Colors count as dithered with each other up to so many times their usual distance.
+
+    Raises:
+        ValueError: another strength, palette or frame.
     """
 
     def __init__(self, palette=None, strength=1.0):
@@ -54,7 +64,7 @@ class Debander:
         return result
 
     def _reach(self, frame):
-        """How far apart in RGB each pixel's color and one that it is dithered with may be, (H, W)."""
+        """(H, W) float32: how far in RGB another color may be from each pixel's to be dithered with it."""
         if self._mapper:
             return self._reaches[self._mapper.indices(frame)]
         r, g, b = (frame[..., channel].astype(np.uint32) for channel in range(3))
@@ -66,6 +76,7 @@ class Debander:
 
 
 def reach_by_color(palette, strength):
+    """(N,) float32: how far in RGB another color may be from each of a palette (N, 3) to be dithered with it."""
     palette = palette.astype(np.float32)
     distances = np.sort(((palette[:, None] - palette) ** 2).sum(2), axis=1)
     spacing = np.sqrt(distances[:, min(NEIGHBOR, len(palette) - 1)])
@@ -73,7 +84,13 @@ def reach_by_color(palette, strength):
 
 
 def dither_amount(planes, visible, limit):
-    """0 to 1, (H, W): how many pixels nearby stand out from all four neighbors by less than the root of `limit`."""
+    """(H, W), 0 to 1: how much of each pixel is to be smoothed, by the share of pixels nearby that alternate.
+
+    Args:
+        planes: (3, H, W) float32.
+        visible: (H, W), whether a pixel is opaque.
+        limit: (H, W), the squared distance in RGB below which a difference may be dither.
+    """
     alternates = visible.copy()
     padded, solid = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge"), np.pad(visible, 1)
     for one, other in (((0, 1), (2, 1)), ((1, 0), (1, 2))):
@@ -90,7 +107,7 @@ def dither_amount(planes, visible, limit):
 
 
 def mean_of_similar(planes, visible, limit):
-    """Mean (3, H, W) over 5 x 5 of the visible pixels whose squared distance in color is below `limit` (H, W)."""
+    """(3, H, W): means of 5 x 5 visible pixels, weighted down to 0 where the squared distance in color is `limit`."""
     padded = np.pad(planes, ((0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS)))
     solid = np.pad(visible.astype(np.float32), RADIUS)
     total, weights = np.zeros_like(planes), np.zeros(visible.shape, np.float32)

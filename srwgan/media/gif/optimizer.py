@@ -15,11 +15,21 @@ LARGEST_BYTES = 64 * 2**20
 
 
 def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
-    """Replaces a GIF by gifsicle's version of it where that is smaller; with `colors`, by one of 2 to 256 colors.
+    """Replaces a GIF by gifsicle's version of it where that is smaller.
 
-    Where gifsicle does not run, the file is larger than `largest_bytes`, or it has local palettes that gifsicle would
-    merge (no `colors`), the file is left as it is, and a one-line warning says why. Returns whether it was replaced.
-    Raises ValueError for other `colors` or a file that is not a whole GIF, and FileNotFoundError.
+    The file is left as it is, and a warning of one line says why, where gifsicle does not run, the file is larger than
+    `largest_bytes`, or it has local palettes, which gifsicle would merge.
+
+    Args:
+        colors: None, or 2 to 256: then the version has so many colors, and replaces the file whatever its size.
+        largest_bytes: of a file that is given to gifsicle.
+
+    Returns:
+        Whether the file was replaced.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another number of colors, or a file that is not a whole GIF.
     """
     path = Path(path)
     if colors is not None and not 2 <= colors <= 256:

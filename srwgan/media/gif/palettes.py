@@ -6,11 +6,12 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 import heapq
 import itertools
 import mmap
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
-from srwgan.media.gif.format import chosen
+from srwgan.media.gif.format import select
 from srwgan.pixels import LUMA_SHARES
 
 DITHERS = ("none", "ordered", "floyd-steinberg")
@@ -21,15 +22,21 @@ CELLS, CELL_COLORS = 64**3, 4**3
 CANDIDATES = 32
 BLOCK = 8192  # colors compared with a palette at once: in all, their distances would not fit in a cache
 
-# What a pair of colors costs for being far apart, against what it gains by meeting the wanted color in the mean:
-# at 0 every area is speckled, at 1 nothing is dithered.
+# The weight of a pair's distance against the error of its mean. At 0 every area is speckled. At 1 nothing is dithered.
 SPECKLE = 0.3
 
 
-def build_palette(frames, colors=255):
-    """The palette (N <= colors, 3) with a small mean squared error over all `frames`, read one at a time.
+def build_palette(frames: Iterable[np.ndarray], colors: int = 255) -> np.ndarray:
+    """A palette (N <= colors, 3) uint8 of small mean squared error over all frames.
 
-    Pictures of no more than `colors` colors get those exactly. Pixels with an alpha below 128 do not count.
+    Frames that have no more than `colors` colors together get exactly those. Pixels of an alpha below 128 do not count.
+
+    Args:
+        frames: uint8 arrays (H, W, 3 or 4). One at a time is held.
+        colors: 1 to 255.
+
+    Raises:
+        ValueError: another number of colors.
     """
     histogram = ColorHistogram(colors)
     for frame in frames:
@@ -38,9 +45,16 @@ def build_palette(frames, colors=255):
 
 
 class ColorHistogram:
-    """Colors of many frames in bounded memory: exact while they are few, then 64 x 64 x 64 bins with their means.
+    """The colors of many frames, in memory that does not grow with their number.
 
-    Of very many bins the palette is made from 32 x 32 x 32 instead.
+    While the colors are few, each is kept. Then each pixel counts in one of 64 x 64 x 64 bins, which knows the mean of
+    its pixels. From more than `MANY_BINS` filled bins, the palette is made of 32 x 32 x 32 wider ones.
+
+    Args:
+        colors: the most that the palette may have, 1 to 255.
+
+    Raises:
+        ValueError: another number of colors.
     """
 
     def __init__(self, colors=255):
@@ -52,7 +66,8 @@ class ColorHistogram:
         self._counts = np.zeros(bins)
         self._sums = np.zeros((3, bins))  # of red, green and blue
 
-    def add(self, frame):
+    def add(self, frame: np.ndarray):
+        """Counts the pixels of a frame (..., 3 or 4) uint8 whose alpha is 128 or more."""
         pixels = frame.reshape(-1, frame.shape[-1])
         if pixels.shape[1] == 4:
             pixels = pixels[pixels[:, 3] >= 128]
@@ -64,14 +79,15 @@ class ColorHistogram:
             self._exact = self._with_exact(pixels)
 
     def _with_exact(self, pixels):
-        """The colors so far and of the pixels, sorted; None where they, or already their bins, are too many."""
+        """The colors so far with those of the pixels, sorted. None where there are more than a palette holds."""
         if np.count_nonzero(self._counts) > self.colors:
             return None
         r, g, b = (pixels[:, c].astype(np.uint32) for c in range(3))
         exact = np.union1d(self._exact, r << 16 | g << 8 | b)
         return exact if len(exact) <= self.colors else None
 
-    def palette(self):
+    def palette(self) -> np.ndarray:
+        """The palette (N <= colors, 3) uint8 of all that was added."""
         if self._exact is not None:
             exact = self._exact if len(self._exact) else np.zeros(1, np.uint32)
             return np.stack([exact >> 16, exact >> 8 & 255, exact & 255], axis=1).astype(np.uint8)
@@ -86,18 +102,20 @@ class ColorHistogram:
 
 
 def merged_bins(totals):
-    """Totals (..., 64^3) of a color cube's bins as those of 32^3 twice as wide."""
+    """Totals (..., 64^3) over a color cube's bins, as totals (..., 32^3) over bins twice as wide."""
     half = 1 << HISTOGRAM_BITS - 1
     return totals.reshape(*totals.shape[:-1], *[half, 2] * 3).sum((-5, -3, -1)).reshape(*totals.shape[:-1], half**3)
 
 
 def split_by_variance(points, weights, colors):
-    """Means (N <= colors, 3) of boxes of points, from splitting the box of the largest squared error at its mean.
+    """Means (N <= colors, 3) of boxes of points.
 
-    The greedy step of Wu, "Color quantization by dynamic programming and principal analysis", 1992.
+    All points are one box at first. The box of the largest squared error is split at its mean, along the channel of the
+    largest error, until there are enough. Source: the greedy step of Wu, "Color quantization by dynamic programming and
+    principal analysis", 1992.
     """
 
-    number = itertools.count()  # so that of equal errors no arrays are compared
+    number = itertools.count()  # a heap compares what follows equal errors: these, and never the arrays
 
     def box(members):
         w, p = weights[members], points[members]
@@ -115,7 +133,7 @@ def split_by_variance(points, weights, colors):
 
 
 def refine_by_k_means(points, weights, centers, steps=4):
-    """Lloyd's iterations on weighted points; a center that no point chooses stays where it is."""
+    """Centers after some of Lloyd's iterations on weighted points. A center that no point is nearest to stays."""
     centers = centers.copy()
     for _ in range(steps):
         nearest = nearest_centers(points, centers)
@@ -133,17 +151,20 @@ def nearest_centers(points, centers):
 
 
 def squared_distances(points, centers):
-    """(N, 3) and (K, 3) -> (N, K), without the term that is the same for every center."""
-    import tensorflow as tf  # Here, because the command line reads DITHERS without waiting for TensorFlow.
+    """(N, 3) and (K, 3) -> (N, K) float32: squared distances less the squared length of each point.
+
+    What is left out is the same for every center, so the nearest center is that of the least value.
+    """
+    import tensorflow as tf  # here, since the command line reads DITHERS without waiting for TensorFlow
 
     points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
     centers = np.column_stack([-2.0 * centers, (centers.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
-    # Not by NumPy: its matrix products keep threads of their own waiting busily, against the generator's.
+    # NumPy's matrix products have threads of their own, which keep the processors busy while the generator needs them.
     return np.asarray(tf.matmul(points, centers, transpose_b=True))
 
 
 def nearest_others(palette):
-    """Indices (N, up to CANDIDATES) of the colors nearest to each, itself not among them unless it is alone."""
+    """Indices (N, up to CANDIDATES) of the other colors nearest to each. A color that is alone is its own neighbor."""
     distances = squared_distances(palette, palette).copy()
     if len(palette) > 1:
         np.fill_diagonal(distances, np.inf)
@@ -151,13 +172,22 @@ def nearest_others(palette):
 
 
 def differences(palette, neighbors):
-    """From each color to its `neighbors`, (3, N, up to CANDIDATES): red, green, blue."""
+    """The difference of each color's `neighbors` from it, (3, N, up to CANDIDATES) float32: red, green, blue."""
     palette = palette.T.astype(np.float32)
     return palette[:, neighbors] - palette[:, :, None]
 
 
 def color_codes(pixels):
-    """Each pixel (..., 3 or 4) as one number of 24 bits, BBBBBBRR GGGGGGRR RRrrggbb: by cell, then by place in it."""
+    """Each pixel (..., 3 or 4) as one number of 24 bits: its cell's, then its place in the cell.
+
+    A cell is a cube of 4 x 4 x 4 colors. It is told by the upper 6 bits of each channel, its colors by the lower 2:
+
+        red   RRRRRRrr          code   BBBBBB RR | GGGGGG RR | RR rr gg bb
+        green GGGGGGgg                 byte 2      byte 1      byte 0
+        blue  BBBBBBbb                 `----------- cell ---------' `-----' place in the cell
+
+    So the colors of a cell stand together in a table, and three shifts of bytes make the code.
+    """
     r, g, b = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
     codes = np.zeros(pixels.shape[:-1] + (4,), np.uint8)
     codes[..., 0] = r * 16 | (g & 3) * 4 | b & 3  # * 16 as << 4, which is slower
@@ -167,7 +197,7 @@ def color_codes(pixels):
 
 
 def cell_corners(cells):
-    """The darkest colors (N, 3), float32, of cells, each what its colors' codes have above their lowest 6 bits."""
+    """The darkest color of each cell, (N, 3) float32. `cells` are codes without their lowest 6 bits."""
     red = cells & 15 | (cells >> 10 & 3) << 4
     return 4 * np.stack([red, cells >> 4 & 63, cells >> 12], axis=1).astype(np.float32)
 
@@ -181,14 +211,25 @@ def color_bins(pixels, bits):
 class PaletteMapper:
     """Maps frames to indices into a palette.
 
-    `dither="ordered"` mixes two palette colors in an 8 x 8 Bayer pattern that is fixed to the canvas, so that equal
-    pixels at equal places always get equal indices; "none" takes the nearest color; "floyd-steinberg" diffuses errors
-    (Pillow's), so that any change moves the pattern below it and to its right.
+    With the ordered dither a pixel takes one of two palette colors, by the threshold at its place in Bayer's pattern:
 
-    The pair for a color, the same for all in a cell of 4 x 4 x 4, is the nearest palette color with the partner that
-    minimises |wanted - mix|^2 + SPECKLE t (1 - t) |distance of the two|^2 (after Yliluoma, "Arbitrary-palette
-    positional dithering algorithm", 2011); the share t then follows from the color itself. Both are kept for each of
-    the 2^24 colors whose cell has turned up, so that a pixel costs one look.
+        wanted color          first *------o-----------* second        o is a share t = 1/3 on the way
+        Bayer's thresholds    .1 .6 .3 .8 ...                          below t: second, else first
+
+    The pattern is fixed to the canvas. So equal pixels at equal places always get equal indices.
+
+    The pair is the same for all colors of a cell (see `color_codes`). Its first color is the palette's nearest to the
+    cell. Its second one minimizes |wanted - mix|^2 + SPECKLE t (1 - t) |first - second|^2, after Yliluoma, "Arbitrary-
+    palette positional dithering algorithm", 2011. The share t follows from the color itself. Pair and share are kept
+    for each of the 2^24 colors whose cell was met, so that a pixel costs one look into a table.
+
+    Args:
+        palette: (1 to 256, 3) uint8.
+        dither: "ordered"; "none" takes the nearest color; "floyd-steinberg" diffuses errors, by Pillow, so that any
+            change moves the pattern below it and to its right.
+
+    Raises:
+        ValueError: another palette or dither.
     """
 
     def __init__(self, palette, dither="ordered"):
@@ -199,22 +240,22 @@ class PaletteMapper:
         self._neighbors = nearest_others(self.palette)
         self._towards = differences(self.palette, self._neighbors)
         self._lengths = (self._towards**2).sum(0)
-        # For each color the bytes first, second, share of the second in 64ths, and 1; 0 where its cell is not filled.
-        # Not from np.zeros: that asks for huge pages, and of those one cell here and there would fill the whole 64 MB.
+        # Four bytes for each color's code: first, second, the second's share in 64ths, 1. All are 0 where the color's
+        # cell was not met. np.zeros asks for huge pages, which a few scattered cells would fill: all 64 MB of them.
         self._entries = np.frombuffer(mmap.mmap(-1, CELLS * CELL_COLORS * 4), np.uint32)
         self._error = np.zeros(CELLS, np.float32)
 
     def indices(self, pixels, origin=(0, 0)):
-        """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) whose top left corner is at `origin` (x, y)."""
+        """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) uint8 whose top left corner is at `origin` (x, y)."""
         if self.dither == "floyd-steinberg":
             return self._diffused(pixels)
         entries = self._filled_entries(color_codes(pixels))
         first, second, share = (entries[..., byte] for byte in range(3))
         above = share > bayer_pattern(*first.shape, *(start % 8 for start in origin))
-        return chosen(above, second, first)
+        return select(above, second, first)
 
     def mean_squared_error(self, pixels):
-        """How far, summed over RGB, the nearest colors are from the pixels (N, 3 or 4), whatever the dither."""
+        """The mean over pixels (N, 3 or 4) of the squared distance to the nearest palette color, without dither."""
         codes = color_codes(pixels)
         self._filled_entries(codes)
         return float(self._error.take(codes >> 6).mean())
@@ -226,7 +267,7 @@ class PaletteMapper:
         return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
 
     def _filled_entries(self, codes):
-        """The four bytes of each color (...), (..., 4)."""
+        """The table's four bytes for each code (...), as (..., 4) uint8. Cells that were not met are filled first."""
         entries = self._entries.take(codes).reshape(-1)
         missing = np.flatnonzero(entries == 0)
         if missing.size:
@@ -253,16 +294,19 @@ class PaletteMapper:
         along = sum(self._towards[c].take(first, axis=0) * offset[:, c, None] for c in range(3))
         length = self._lengths.take(first, axis=0)
         share = np.clip(along / np.maximum(length, 1), 0, 1)
-        error = share * (share * length - 2 * along)  # of the mix, less that of the nearest color alone
+        error = share * (share * length - 2 * along)  # the mix's, less the nearest color's, which all pairs share
         best = (error + SPECKLE * share * (1 - share) * length).argmin(1)
         self._store_pairs(cells, corners, first, self._neighbors[first, best])
 
     def _store_pairs(self, cells, corners, one, other):
-        """Darker color first, so that the pattern does not flip where a neighboring shade is nearest the other."""
+        """Writes the cells' pairs into the table.
+
+        The darker color comes first: else the pattern would flip between two shades nearest to either of a pair.
+        """
         palette = self.palette.astype(np.float32)
         luma = palette @ LUMA_SHARES.astype(np.float32)
         swap = luma[one] > luma[other]
-        first, second = chosen(swap, other, one), chosen(swap, one, other)
+        first, second = select(swap, other, one), select(swap, one, other)
         towards = palette[second] - palette[first]
         slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
         offsets = (corners - palette[first])[..., None] + np.arange(4, dtype=np.float32)
@@ -270,7 +314,7 @@ class PaletteMapper:
         share = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
         entries = np.empty(share.shape + (4,), np.uint8)
         entries[..., 0], entries[..., 1] = (index[:, None, None, None] for index in (first, second))
-        entries[..., 2] = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size)  # so many thresholds are below it
+        entries[..., 2] = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size)  # thresholds that are below the share
         entries[..., 3] = 1
         self._entries.reshape(CELLS, CELL_COLORS)[cells] = entries.view(np.uint32).reshape(-1, CELL_COLORS)
 
@@ -283,7 +327,10 @@ def check_palette(palette):
 
 
 def bayer_matrix(order):
-    """Bayer's matrix of 2^order x 2^order: 0 to 4^order - 1, rank k standing for a threshold of (k + 1/2) / 4^order."""
+    """Bayer's matrix of 2^order x 2^order with the ranks 0 to 4^order - 1. Rank k is a threshold of (k + 1/2) / 4^order.
+
+    Source: Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973.
+    """
     matrix = np.zeros((1, 1), np.uint8)
     for _ in range(order):
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
@@ -291,7 +338,7 @@ def bayer_matrix(order):
 
 
 def bayer_pattern(height, width, left, top):
-    """Bayer's 8 x 8 matrix repeated over a picture that starts at (left, top) of it, both below 8."""
+    """Bayer's 8 x 8 matrix repeated over height x width pixels, from its column `left` and row `top` (both below 8)."""
     rows, columns = -(-(top + height) // 8), -(-(left + width) // 8)
     return np.tile(BAYER, (rows, columns))[top : top + height, left : left + width]
 

@@ -1,7 +1,7 @@
 """GIFs as players show them, a frame at a time.
 
-Blocks are parsed here and LZW data decoded by Pillow, whose own GIF reader disposes of frames and mixes transparency
-with palettes otherwise than browsers do. Where they agree on something else than the specification, browsers are
+Blocks are parsed here. LZW data are decoded by Pillow. Its own GIF reader disposes of frames, and mixes transparency
+with palettes, otherwise than browsers do. Where browsers agree on something else than the specification, they are
 followed.
 """
 
@@ -18,11 +18,7 @@ from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, RESTORE, join_
 class GifReader:
     """A GIF's frames as they are played: `for rgba, duration_ms in reader`, any number of times.
 
-    The whole file is checked at once, without decoding, and then decoded as it is iterated.
-
-    Attributes: `size` (width, height); `frame_count`; `loop` (None: plays once, 0: for ever, n: as stored);
-    `comments`, a list of bytes; `palette`, the global one (N, 3) uint8 or None; `local_palettes`, how many frames
-    bring their own; `duration_ms`, the sum over the frames.
+    All blocks are checked at first, without decoding. Pixels are decoded as the reader is iterated.
 
     Frames are uint8 (H, W, 4), alpha 0 or 255, color 0 where alpha is 0; durations in ms are as stored (0 and 10 too).
     Areas disposed of become transparent, whatever background color the file names, as in every browser.
@@ -35,7 +31,15 @@ class GifReader:
         +-----|--+      |                 +-----|--+
               +---------+
 
-    `messages` has lines for the user: frames whose data end early. They are known after an iteration.
+    Attributes:
+        size: (width, height).
+        frame_count: how many there are.
+        loop: None plays once, 0 for ever, n is as stored.
+        comments: a list of bytes.
+        palette: the global one, (N, 3) uint8, or None.
+        local_palettes: how many frames have a palette of their own.
+        duration_ms: the sum over the frames.
+        messages: lines for the user about frames whose data end early, known after an iteration.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -116,7 +120,7 @@ class GifReader:
         self._first_block = self._file.tell()
 
     def _images(self, take_extension=None):
-        """The `StoredImage`s in order; other extensions than their graphic controls go to `take_extension`."""
+        """Yields the `StoredImage`s in order. Extensions that are no graphic controls go to `take_extension`."""
         self._file.seek(self._first_block)
         control, whole = (0, 0, 0), 0
         while True:
@@ -191,7 +195,18 @@ class GifReader:
 
 @dataclass
 class StoredImage:
-    """One image block with its graphic control, as stored."""
+    """One image block with its graphic control, as stored.
+
+    Attributes:
+        rows, columns: its place, which may reach beyond the canvas.
+        palette: its own, (N, 3) uint8, or None.
+        interlaced: whether rows are stored in four passes.
+        transparent: the index of what is not drawn, or None.
+        disposal: KEEP, CLEAR or RESTORE after its time.
+        duration_ms: as stored.
+        code_size: of the LZW data, in bits.
+        data: sub-blocks with their lengths.
+    """
 
     rows: slice
     columns: slice
@@ -247,8 +262,12 @@ class StoredImage:
 def gif_info(path):
     """What a GIF holds, without decoding it.
 
-    A dict: `frames`, `size` (width, height), `durations` (ms, a list), `duration` (their sum), `loop`, `comments`,
-    `palette_colors` (of the global palette, 0 without one), `local_palettes` (frames with one of their own).
+    Returns:
+        A dict: `frames`, `size` (width, height), `durations` (ms, a list), `duration` (their sum), `loop`, `comments`,
+        `palette_colors` (of the global palette, 0 without one), `local_palettes` (frames with one of their own).
+
+    Raises:
+        As `GifReader` does.
     """
     with GifReader(path) as reader:
         return {

@@ -1,6 +1,6 @@
 """GIFs written a frame at a time, in memory that does not grow with their number.
 
-Blocks are made here and LZW data by Pillow, whose own GIF writer holds every frame and merges equal ones.
+Blocks are made here. LZW data are made by Pillow. Its own GIF writer holds every frame, and merges equal ones.
 """
 
 import os
@@ -11,32 +11,39 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, chosen, pack, split_blocks
+from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, pack, select, split_blocks
 from srwgan.media.gif.palettes import ColorHistogram, PaletteMapper
 from srwgan.whole_files import temporary_beside
 
 LONGEST_MS = 655350
 
-# An adaptive palette is replaced where the squared error, summed over RGB, of what is drawn exceeds its first frame's
-# by this factor and margin, looked at in about so many pixels.
+# An adaptive palette is replaced where the mean squared error of what is drawn exceeds FACTOR times that of the frame
+# that it was made for, and MARGIN. The error is that of about SAMPLE pixels.
 ADAPT_FACTOR, ADAPT_MARGIN, SAMPLE = 2.0, 12.0, 8192
 
 
 class GifWriter:
     """Writes a GIF a frame at a time: `writer.write(frame, duration_ms)`, frames uint8 (H, W, 3 or 4).
 
-    As a context manager it renames its temporary file to `path` at the end and removes it after an exception.
-    Every frame given becomes one frame of the file, equal ones too; of each only the rectangle that changed is stored.
-    Pixels equal to those of the frame before keep the color they were given then, whatever palette and dither.
+    As a context manager it renames its temporary file to `path` at the end, and removes it after an exception.
+    Every frame given becomes one frame of the file, equal ones too. Of each, only the rectangle that changed is stored.
+    Pixels equal to those of the frame before keep the color that they got then, whatever palette and dither.
     An alpha below 128 is transparent.
+    Durations are stored in hundredths of a second. What rounding leaves is carried to the next frame, so that the sum
+    is exact.
 
-    size: (width, height). loop: None plays once, 0 for ever, n is stored as it is. comments: bytes each.
-    palette: an array (N <= 255, 3) for all frames (`palettes.build_palette`); "frame" builds one for each frame's
-    changed pixels; "adaptive" builds one from the first frame and a new one where a frame fits it much worse.
-    dither: "ordered", "none" or "floyd-steinberg". docs/gif.md has the figures behind the defaults.
+    Args:
+        path: where to.
+        size: (width, height), 1 to 65535 each.
+        loop: None plays once, 0 for ever, n is stored as it is.
+        comments: bytes each.
+        palette: an array (N <= 255, 3) for all frames (`palettes.build_palette`). "frame" builds one from each frame's
+            changed pixels. "adaptive" builds one from the first frame, and a new one where a frame fits it much worse.
+        dither: "ordered", "none" or "floyd-steinberg". docs/gif.md has the figures behind the defaults.
 
-    Durations are stored in centiseconds: what rounding leaves is carried to the next frame, so that the sum is exact.
-    Raises ValueError for other sizes, durations or options, and OSError where the file cannot be written.
+    Raises:
+        ValueError: other sizes, durations or options, or no frame at all.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path, size, loop=None, comments=(), palette="adaptive", dither="ordered"):
@@ -63,7 +70,10 @@ class GifWriter:
             self.discard()
 
     def write(self, frame, duration_ms):
-        """Frames are stored one later than they come, when it is known what the next one needs cleared."""
+        """Adds a frame, shown for `duration_ms`.
+
+        A frame is stored when the next one comes: only then is it known what must be cleared after its time.
+        """
         wanted = pack(self._check(frame))
         delay = self._centiseconds(duration_ms)
         base = self._shown.copy()
@@ -102,27 +112,28 @@ class GifWriter:
         self._temporary.unlink(missing_ok=True)
 
     def _erased(self, frame, wanted):
-        """The area around what is shown and is transparent in the next frame."""
+        """The area around what is shown now and transparent in the next frame; empty where nothing is."""
         if frame.shape[2] == 3:
             return Area(0, 0, 0, 0)
         return Area.around((wanted == 0) & (self._shown != 0))
 
     def _draw(self, frame, base, redrawn, area, delay):
-        """Draws the redrawn pixels, all within `area`, onto `base`, in place, and returns what to store for that."""
+        """Draws the redrawn pixels, all of them within `area`, onto `base` in place. Returns the `PendingImage`."""
         drawn, shown, pixels = redrawn[area.slices], base[area.slices], frame[area.slices]
         mapper, is_global = self._palettes.choose(frame, pixels, drawn)
         indices = mapper.indices(pixels, (area.x, area.y))
         colors = pack(mapper.palette).take(indices)
         changed = drawn & (colors != shown)
-        shown[...] = chosen(drawn, colors, shown)
+        shown[...] = select(drawn, colors, shown)
         if self._pending is None:
             self._write_header(mapper.palette)
         return PendingImage(area, mapper.palette, is_global, indices, changed, colors == shown, delay)
 
     def _store(self, erased):
-        """Writes the pending image; one that spans `erased` too, and is cleared after its time, where that is given.
+        """Writes the pending image. With an area `erased` it spans that too, and is cleared after its time.
 
-        Returns the area that is cleared, empty where nothing is.
+        Returns:
+            The area that is cleared; empty where nothing is.
         """
         image = self._pending
         if erased:
@@ -158,7 +169,7 @@ class GifWriter:
 
 
 class PaletteChooser:
-    """Which palette the next frame is mapped with, and whether it is the file's global one."""
+    """Chooses the palette that the next frame is mapped with."""
 
     def __init__(self, palette, dither):
         if isinstance(palette, str) and palette not in ("frame", "adaptive"):
@@ -171,7 +182,13 @@ class PaletteChooser:
         self._global, self._limit = None, -1.0
 
     def choose(self, frame, pixels, drawn):
-        """(mapper, is_global) for those of the frame's `pixels` (h, w, 3 or 4) that are `drawn` (h, w)."""
+        """(mapper, whether its palette is the file's global one) for a frame.
+
+        Args:
+            frame: all of it, (H, W, 3 or 4).
+            pixels: the changed rectangle of it, (h, w, 3 or 4).
+            drawn: (h, w), which of them are stored.
+        """
         if self._policy == "frame":
             self._mapper = self._built_from(pixels[drawn])
         elif self._policy == "adaptive":
@@ -181,7 +198,7 @@ class PaletteChooser:
         return self._mapper, self._mapper.palette is self._global
 
     def _adapt(self, frame, pixels, drawn):
-        """A palette that is to last is made of a whole frame, and replaced where what is drawn fits it much worse."""
+        """Makes a new palette, of the whole frame so that it lasts, where what is drawn fits the present one badly."""
         spots = np.flatnonzero(drawn)
         sample = pixels.reshape(-1, pixels.shape[-1])[spots[:: max(1, len(spots) // SAMPLE)]]
         if not len(sample) or self._mapper.mean_squared_error(sample) <= self._limit:
@@ -197,7 +214,7 @@ class PaletteChooser:
 
 @dataclass
 class Area:
-    """A rectangle of the canvas in pixels; false when empty."""
+    """A rectangle of the canvas, in pixels. An empty one is false."""
 
     x: int
     y: int
@@ -230,7 +247,14 @@ class Area:
 class PendingImage:
     """What one frame adds to the canvas.
 
-    `indices` (h, w) hold where `changed`; where `repeated` they give the color that is shown there anyway.
+    Attributes:
+        area: where.
+        palette: (N, 3) uint8.
+        is_global: whether the palette is the file's.
+        indices: (h, w) uint8 into the palette.
+        changed: (h, w), where the indices are drawn.
+        repeated: (h, w), where they give the color that is shown there anyway.
+        delay: in hundredths of a second.
     """
 
     area: Area
@@ -259,7 +283,7 @@ class PendingImage:
         layout = 0 if self.is_global else 0x80 | bits - 1
         place = struct.pack("<HHHHB", area.x, area.y, area.width, area.height, layout)
         table = b"" if self.is_global else color_table(self.palette)
-        choices = [chosen(mask, self.indices, np.uint8(transparent)) for mask in (self.changed, self.repeated)]
+        choices = [select(mask, self.indices, np.uint8(transparent)) for mask in (self.changed, self.repeated)]
         return b"!\xf9" + control + b"," + place + table + compress(min(choices, key=transitions), bits)
 
 
@@ -280,7 +304,7 @@ def color_table(palette):
 
 
 def transitions(indices):
-    """How often neighbors in a row differ: of two ways to store a frame, that with fewer is nearly always smaller."""
+    """How often neighbors in a row differ. Of two ways to store a frame, that with fewer is nearly always smaller."""
     return np.count_nonzero(indices[:, 1:] != indices[:, :-1])
 
 

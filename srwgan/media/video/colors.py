@@ -1,6 +1,7 @@
 """Y'CbCr and RGB: which matrix and range a video frame has, and the conversions both ways.
 
-FFmpeg's scaler takes BT.601 and limited range unless it is told otherwise, so both ends are always told.
+FFmpeg's scaler takes BT.601 and limited range for what it is not told. So matrix and range are always given for both
+ends.
 """
 
 from srwgan.media.video.pyav import import_av
@@ -17,18 +18,18 @@ SCALER_MATRIX = {
 INTERPOLATION = 2 | 0x2000 | 0x4000 | 0x40000  # BILINEAR | FULL_CHR_H_INT | FULL_CHR_H_INP | ACCURATE_RND
 
 
-def guessed_matrix(width, height):
-    """The matrix of a video that names none, by the players' rule: BT.709 for HD, BT.601 below."""
+def guessed_matrix(width: int, height: int) -> int:
+    """The H.273 matrix of a video that names none, by the players' rule: BT.709 for HD, BT.601 below."""
     return BT709 if width >= 1280 or height >= 720 else SMPTE170M
 
 
-def frame_matrix(frame):
-    """The H.273 matrix of a decoded frame, guessed from its size where it names none."""
+def frame_matrix(frame) -> int:
+    """The H.273 matrix of a decoded frame. It is guessed from the size where the frame names none."""
     return frame.colorspace if frame.colorspace in SCALER_MATRIX else guessed_matrix(frame.width, frame.height)
 
 
-def frame_range(frame):
-    """LIMITED (luma 16 to 235) or FULL (0 to 255) of a decoded frame; Y'CbCr that does not say is limited."""
+def frame_range(frame) -> int:
+    """LIMITED (luma 16 to 235) or FULL (0 to 255), of a decoded frame. Y'CbCr that does not say is limited."""
     if frame.color_range in (LIMITED, FULL):
         return frame.color_range
     return FULL if frame.format.is_rgb or frame.format.name.startswith("yuvj") else LIMITED

@@ -21,9 +21,18 @@ AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000
 
 
 def mux_video(path, container, settings, folder, end_tick, source=None):
-    """Writes `path` from the segments of `folder` and the tracks of `source`. Returns lines for the user.
+    """Writes `path` from the segments of `folder` and the tracks of `source`.
 
-    The packets are those of the segments; `end_tick` is when the last frame stops being shown.
+    Args:
+        path: where to.
+        container: the `Container`.
+        settings: the `EncoderSettings` that the segments were made with.
+        folder: the `SegmentFolder`.
+        end_tick: when the last frame stops being shown.
+        source: the `VideoReader`, or None.
+
+    Returns:
+        Lines for the user about tracks that are left out or encoded anew.
     """
     if source is None:
         with _open_output(path, container, settings) as output:
@@ -103,10 +112,15 @@ def _video_packets(stream, settings, folder, end_tick):
 def packet_times(decoded, end):
     """Decoding times and durations, [(dts, duration)], of packets given their presentation times in decoding order.
 
-    With `delay` frames of reordering, the i-th packet is decoded when the (i - delay)-th frame is shown, which is never
-    after its own; so the times increase over the joints of segments too. MP4 stores a track's length as the sum of
-    decoding intervals: `lead`, how long before the first frame decoding starts, and the last duration make that sum
-    `end` - the first time, whatever the frames' rates.
+    With `delay` frames of reordering, the i-th packet is decoded when the (i - delay)-th frame is shown:
+
+        frame shown        0     1     2     3     4     5
+        packet decoded     P0 P3 B1 B2 P5 ...               (delay 1: P3 when 0 is shown, B1 when 1 is, ...)
+        before frame 0     |--lead--|
+
+    That is never after the packet's own frame. So the times increase over the joints of segments too.
+    MP4 stores a track's length as the sum of decoding intervals. The `lead`, how long before the first frame decoding
+    starts, and the last duration are chosen so that this sum is `end` less the first time, whatever the frames' rates.
     """
     shown = sorted(decoded)
     rank = {pts: number for number, pts in enumerate(shown)}
@@ -123,7 +137,7 @@ def packet_times(decoded, end):
 
 
 def _interleave(output, video_packets, original, tracks):
-    """Muxes all packets roughly by time, so that the muxer need not hold many."""
+    """Muxes all packets roughly in the order of their times, so that the muxer holds few of them."""
     video = next(video_packets, None)
     if tracks:
         by_index = {track.original.index: track for track in tracks}
@@ -234,7 +248,7 @@ def _copied(stream, output, start):
 
 
 class _Copied:
-    """A track whose packets go over as they are, their times counted from `start` (seconds)."""
+    """A track whose packets are copied, their times counted from `start` (seconds)."""
 
     def __init__(self, original, copy, start):
         self.original, self._copy = original, copy

@@ -16,7 +16,7 @@ PROBED = 100  # packets whose times tell the rate of a file that does not
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds. Sizes are (width, height), times are Fractions of a second.
+    """What a video file holds. Sizes are (width, height). Times are Fractions of a second.
 
     `size` and `pixel_aspect` (width : height of one pixel) are those of the upright picture. `frame_rate`,
     `frame_count` and `duration` are what the file says or lets guess, None where it does not. `start` is the origin
