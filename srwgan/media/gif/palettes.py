@@ -327,7 +327,7 @@ def check_palette(palette):
 
 
 def bayer_matrix(order):
-    """Bayer's matrix of 2^order x 2^order with the ranks 0 to 4^order - 1. Rank k is a threshold of (k + 1/2) / 4^order.
+    """Bayer's matrix of 2^order x 2^order: the ranks 0 to 4^order - 1, k for a threshold of (k + 1/2) / 4^order.
 
     Source: Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973.
     """

@@ -114,9 +114,9 @@ def packet_times(decoded, end):
 
     With `delay` frames of reordering, the i-th packet is decoded when the (i - delay)-th frame is shown:
 
-        frame shown        0     1     2     3     4     5
-        packet decoded     P0 P3 B1 B2 P5 ...               (delay 1: P3 when 0 is shown, B1 when 1 is, ...)
-        before frame 0     |--lead--|
+        time        -lead   0     1     2     3             a delay of 1
+        decoded     I0      P3    B1    B2    P5
+        shown               0     1     2     3
 
     That is never after the packet's own frame. So the times increase over the joints of segments too.
     MP4 stores a track's length as the sum of decoding intervals. The `lead`, how long before the first frame decoding

@@ -18,12 +18,23 @@ PROBED = 100  # packets whose times tell the rate of a file that does not
 class VideoInfo:
     """What a video file holds. Sizes are (width, height). Times are Fractions of a second.
 
-    `size` and `pixel_aspect` (width : height of one pixel) are those of the upright picture. `frame_rate`,
-    `frame_count` and `duration` are what the file says or lets guess, None where it does not. `start` is the origin
-    of its timestamps: that of the first packet in broadcast streams, whose clocks start anywhere, else 0 (or the first
-    frame's, where that is negative). `matrix`, `primaries` and `transfer` are numbers of ITU-T H.273; `turn` is what
-    `turned` does to the frames as they are stored. `bits` are those of a sample. `display` is what HDR says of the
-    screen that it was graded on, in x265's words, or "".
+    Attributes:
+        path: the file.
+        codec: of the pictures, by its common name.
+        size: of the upright picture.
+        coded_size: of the frames as they are stored.
+        pixel_aspect: width : height of one pixel of the upright picture.
+        frame_rate, frame_count, duration: what the file says, or lets guess; None where it does not.
+        time_base: the unit of its timestamps.
+        start: the origin of its timestamps. In broadcast streams, whose clocks start anywhere, that is the first
+            packet's; else 0, or the first frame's where that is negative.
+        stream_index: of the pictures among the tracks.
+        matrix, primaries, transfer: numbers of ITU-T H.273.
+        turn: what `turned` does to the frames as they are stored.
+        bits: of a sample.
+        display: what HDR says of the screen that it was graded on, in x265's words, or "".
+        audio, subtitles: the codecs of the other tracks.
+        messages: lines for the user about what is lost or guessed.
     """
 
     path: str
