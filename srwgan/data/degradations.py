@@ -79,8 +79,8 @@ def gif(crop, *, photo, scale, random):
     if random.random() < 0.5:
         others = random.integers(MOST_OTHER_FRAMES) + 1
         frames += [thinned_crop(photo, crop.shape[0], scale=scale, random=random) for _ in range(others)]
-    palette = common_palette(frames, colors, random.choice(list(QUANTIZERS)))
-    dithered = to_palette(small, palette, random.choice(DITHERS), origin=random.integers(8, size=2))
+    palette = common_palette(frames, colors, quantizer=random.choice(list(QUANTIZERS)))
+    dithered = to_palette(small, palette, dither=random.choice(DITHERS), origin=random.integers(8, size=2))
     return dithered, float(1 - np.log2(colors / 2) / np.log2(MOST_COLORS / 2))
 
 
@@ -90,7 +90,7 @@ def thinned_crop(photo, side, *, scale, random):
     return photo[top : top + side : scale, left : left + side : scale]
 
 
-def common_palette(frames: list[np.ndarray], colors: int, quantizer: str) -> np.ndarray:
+def common_palette(frames: list[np.ndarray], colors: int, *, quantizer: str) -> np.ndarray:
     """A palette for all frames, as GIF encoders make it.
 
     Args:
@@ -106,7 +106,7 @@ def common_palette(frames: list[np.ndarray], colors: int, quantizer: str) -> np.
     return palette[: int(np.asarray(image).max()) + 1]  # an int, since 255 + 1 is 0 in uint8
 
 
-def to_palette(pixels, palette, dither, origin=(0, 0)):
+def to_palette(pixels, palette, *, dither, origin=(0, 0)):
     """The picture in the palette's colors; `origin` is where in its pattern an ordered dither starts."""
     return palette[PaletteMapper(palette, dither).indices(pixels, origin)]
 

@@ -91,7 +91,7 @@ def measured_pictures(methods, data, pairs, *, degradation=None):
     """Yield the `Measured` of each pair of a folder."""
     distance, scale = LPIPS(), methods[0].scale
     for name, *paths in tqdm(pairs, desc=data, leave=False, disable=None):
-        low_res, original = read_pair(*paths, scale)
+        low_res, original = read_pair(*paths, scale=scale)
         if degradation:
             low_res = degraded(low_res, degradation)
         outputs = [method.upscale(low_res) for method in methods]

@@ -72,7 +72,7 @@ def picture_paths(folder):
     return {path.stem: path for path in paths if path.suffix.lower() in known}
 
 
-def read_pair(low_res_path, high_res_path, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(low_res_path, high_res_path, *, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of a pair.
 
     Without a path of the low resolution, the original is cropped at its right and bottom to a multiple of the scale
@@ -119,7 +119,8 @@ def degraded(pixels: np.ndarray, kind: str) -> np.ndarray:
     """uint8 (H, W, 3), degraded as `FIXED_DEGRADATIONS` says of "gif" and "jpeg"."""
     if kind == "jpeg":
         return compress(pixels, None, amount=JPEG_AMOUNT)
-    return to_palette(pixels, common_palette([pixels], GIF_COLORS, "median cut"), "floyd-steinberg")
+    palette = common_palette([pixels], GIF_COLORS, quantizer="median cut")
+    return to_palette(pixels, palette, dither="floyd-steinberg")
 
 
 def width_x_height(pixels):

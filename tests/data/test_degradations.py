@@ -49,8 +49,8 @@ def draws(kind, photo, number, crop=64, scale=4):
 @pytest.mark.parametrize("colors", [2, 16, 256])
 def test_a_palette_of_n_colors_leaves_at_most_n(make_photo, dither, colors):
     pixels = make_photo(64, 64)
-    palette = common_palette([pixels], colors, "median cut")
-    made = to_palette(pixels, palette, dither)
+    palette = common_palette([pixels], colors, quantizer="median cut")
+    made = to_palette(pixels, palette, dither=dither)
     assert len(palette) == colors
     assert len(colors_of(made)) <= colors
     assert {tuple(color) for color in colors_of(made)} <= {tuple(color) for color in palette}
@@ -60,7 +60,7 @@ def test_a_palette_of_n_colors_leaves_at_most_n(make_photo, dither, colors):
 def test_two_colors_are_those_two_and_dither_keeps_the_mean(dither):
     """A ramp from black to white in black and white: in halves without dither, with one its local means survive."""
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], (64, 1, 3))
-    made = to_palette(ramp, np.array([[0, 0, 0], [255, 255, 255]], np.uint8), dither)
+    made = to_palette(ramp, np.array([[0, 0, 0], [255, 255, 255]], np.uint8), dither=dither)
     assert colors_of(made).tolist() == [[0, 0, 0], [255, 255, 255]]
     means, wanted = (x[..., 0].reshape(64, 8, 8).mean((0, 2)) for x in (made, ramp))
     if dither == "none":
@@ -72,8 +72,8 @@ def test_two_colors_are_those_two_and_dither_keeps_the_mean(dither):
 @pytest.mark.parametrize("quantizer", ["median cut", "octree"])
 def test_a_palette_of_several_frames_has_the_colors_of_all(quantizer):
     red, blue = (np.full((8, 8, 3), color, np.uint8) for color in ([250, 0, 0], [0, 0, 250]))
-    assert len(common_palette([red], 4, quantizer)) == 1
-    palette = common_palette([red, blue], 4, quantizer).astype(int)
+    assert len(common_palette([red], 4, quantizer=quantizer)) == 1
+    palette = common_palette([red, blue], 4, quantizer=quantizer).astype(int)
     for color in ([250, 0, 0], [0, 0, 250]):
         assert np.abs(palette - color).max(1).min() <= 8
 

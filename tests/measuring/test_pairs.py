@@ -11,7 +11,7 @@ def test_originals_are_cropped_and_downscaled(tmp_path, make_photo):
     Image.fromarray(make_photo(69, 75, 2)).save(tmp_path / "odd.png")
     (tmp_path / "notes.txt").write_text("no picture")
     assert [name for name, *_ in find_pairs(tmp_path)] == ["lake", "odd"]
-    low_res, high_res = read_pair(None, tmp_path / "odd.png", 4)
+    low_res, high_res = read_pair(None, tmp_path / "odd.png", scale=4)
     assert low_res.shape == (17, 18, 3) and high_res.shape == (68, 72, 3)
     source = Image.open(tmp_path / "odd.png").crop((0, 0, 72, 68))
     np.testing.assert_array_equal(low_res, source.resize((18, 17), BICUBIC))
@@ -23,7 +23,7 @@ def test_gray_deep_and_transparent_pictures_become_rgb(tmp_path, make_photo):
     Image.fromarray(np.uint16(gray) * 257).save(tmp_path / "deep.png")
     Image.fromarray(np.dstack([gray, gray, gray, np.full_like(gray, 9)])).save(tmp_path / "clear.png")
     for name in "gray", "deep", "clear":
-        np.testing.assert_array_equal(read_pair(None, tmp_path / f"{name}.png", 2)[1], np.dstack([gray] * 3))
+        np.testing.assert_array_equal(read_pair(None, tmp_path / f"{name}.png", scale=2)[1], np.dstack([gray] * 3))
 
 
 def test_pairs_are_found_by_their_names(tmp_path, make_photo):

@@ -57,7 +57,7 @@ def originals(tmp_path):
 def pairs(tmp_path, originals):
     """The same pictures as pairs."""
     for name, low_res_path, path in find_pairs(originals):
-        low_res, high_res = read_pair(low_res_path, path, 2)
+        low_res, high_res = read_pair(low_res_path, path, scale=2)
         save(low_res, tmp_path / "pairs" / f"{name}_LR.png")
         save(high_res, tmp_path / "pairs" / f"{name}_HR.png")
     return tmp_path / "pairs"

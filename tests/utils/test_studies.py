@@ -48,7 +48,7 @@ def test_padding_measures_what_the_upscaler_gives_and_two_others(generator, mode
     assert printed.startswith("| PSNR | zeros | repeated | mirrored |\n|---|---|---|---|\n")
     name, zeros, repeated, mirrored = last_row(printed)
     upscaler = Upscaler(generator, "float32")
-    pairs = [read_pair(*paths, 2) for _, *paths in find_pairs(data)]
+    pairs = [read_pair(*paths, scale=2) for _, *paths in find_pairs(data)]
     assert name == str(data)
     assert repeated == f"{np.mean([psnr(upscaler.image(low), high, shave=2) for low, high in pairs]):.2f}"
     assert len({zeros, repeated, mirrored}) == 3
@@ -64,7 +64,7 @@ def test_grain_is_measured_by_lpips_beside_the_result_without_it(generator, mode
     assert grain.main(["--model", str(model), "--data", str(data), "--precision", "float32"]) == 0
     name, *figures = last_row(capsys.readouterr().out)
     upscaler, distance = Upscaler(generator, "float32"), LPIPS()
-    pairs = [read_pair(*paths, 2) for _, *paths in find_pairs(data)]
+    pairs = [read_pair(*paths, scale=2) for _, *paths in find_pairs(data)]
     alone = [float(distance(to_range(upscaler.image(low)[None]), to_range(high[None]))[0]) for low, high in pairs]
     assert name == str(data) and figures[0] == f"{np.mean(alone):.4f}"
     assert float(figures[-1]) <= min(map(float, figures[:-1])) and len(set(figures[:-1])) == 4

@@ -93,7 +93,7 @@ def test_each_kind_is_taken_where_it_is(photos, tmp_path, capsys):
         assert (left + SIDE <= 2 * AREA) if row["crop"].startswith("texture") else (left >= 2 * AREA)
         np.testing.assert_array_equal(Image.open(out / row["crop"]), original[top : top + SIDE, left : left + SIDE])
     for kind in KINDS:  # as `utils.evaluate` reads them
-        (low_res, high_res), *_ = [read_pair(*pair[1:], 4) for pair in find_pairs(out / kind)]
+        (low_res, high_res), *_ = [read_pair(*pair[1:], scale=4) for pair in find_pairs(out / kind)]
         assert (low_res.shape, high_res.shape) == ((SIDE // 4, SIDE // 4, 3), (SIDE, SIDE, 3))
 
 

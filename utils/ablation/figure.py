@@ -40,6 +40,7 @@ def draw(variants, rows, *, bands, path):
             axis.set_yticks(range(len(names)), names if axis is row_of_axes[0] else [""] * len(names), fontsize=8)
             axis.set_ylim(len(names) - 0.5, -0.5)
             axis.tick_params(axis="x", labelsize=8)
+            axis.locator_params(axis="x", nbins=5)  # more labels would overlap
             axis.set_title(f"{heading}, {kind} ({'more' if more else 'less'} is better)", fontsize=9)
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

@@ -104,7 +104,7 @@ def written_pairs(bench, kind, folder) -> list[Pair]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, *paths in pairs:
-        low_res, high_res = read_pair(*paths, SCALE)
+        low_res, high_res = read_pair(*paths, scale=SCALE)
         low_path, high_path = folder / f"{name}_LR.png", folder / f"{name}_HR.png"
         write_image(Picture(degraded(low_res, kind)), low_path)
         write_image(Picture(high_res), high_path)  # cropped, where it is downscaled here

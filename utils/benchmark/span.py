@@ -148,7 +148,7 @@ def qualities(methods, folders):
     distance = LPIPS()
     lines = [f"{'data':<12}{'network':<10}{'PSNR-Y':>8}{'SSIM':>8}{'LPIPS':>8}"]
     for data, folder in zip(labels(folders), folders, strict=True):
-        pairs = [read_pair(*paths, SCALE) for _, *paths in find_pairs(folder)]
+        pairs = [read_pair(*paths, scale=SCALE) for _, *paths in find_pairs(folder)]
         for name, method in methods.items():
             figures = []
             for low_res, original in pairs:

@@ -49,11 +49,11 @@ def samples(photo):
     small = square(crop, CROP // SCALE)
     drawn = [degrade("real", crop, photo=photo, scale=SCALE, random=np.random.default_rng(seed)) for seed in range(100)]
     nearest = [min(drawn, key=lambda pair, wanted=wanted: abs(pair[1] - wanted)) for wanted in STRENGTHS]
-    palettes = {colors: common_palette([small], colors, "median cut") for colors in COLORS}
+    palettes = {colors: common_palette([small], colors, quantizer="median cut") for colors in COLORS}
     rows = [[("bicubic", small), *[(f"real, strength {strength:.2f}", picture) for picture, strength in nearest]]]
     rows += [
         [
-            (f"gif, {colors} colours, {dither}", to_palette(small, palette, dither))
+            (f"gif, {colors} colours, {dither}", to_palette(small, palette, dither=dither))
             for colors, palette in palettes.items()
         ]
         for dither in DITHERS

@@ -56,7 +56,7 @@ def distances(upscaler, pairs):
     distance = LPIPS()
     table = []
     for _, *paths in pairs:
-        low_res, original = read_pair(*paths, upscaler.scale)
+        low_res, original = read_pair(*paths, scale=upscaler.scale)
         grainy = with_grain(upscaler.image(low_res))
         table.append([float(distance(to_range(picture[None]), to_range(original[None]))[0]) for picture in grainy])
     return table

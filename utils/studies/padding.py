@@ -57,7 +57,7 @@ def mean_psnr(generator, pairs):
 
     table = []
     for _, *paths in pairs:
-        low_res, original = read_pair(*paths, generator.scale)
+        low_res, original = read_pair(*paths, scale=generator.scale)
         results = (upscale(generator, low_res, mode) for mode in PADDINGS.values())
         table.append([psnr(result, original, shave=generator.scale) for result in results])
     return np.mean(table, axis=0)
