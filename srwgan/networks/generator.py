@@ -38,9 +38,9 @@ class Generator(keras.Model):
            |---------+                                    |
          block1      |   residual blocks                  |
           ...        |                                    |
-         blockN      | long skip                          |
-           |         |                                    | bilinear
-         last_low_res|   convolution                      | upsampling
+         blockN      |                                    | bilinear
+           |         | long skip                          | upsampling
+         last_low_res    convolution                      |
            |         |                                    |
           (+)--------+                                    |
            |                                              |
@@ -54,8 +54,8 @@ class Generator(keras.Model):
            |
         high_res (scale H, scale W, 3)
 
-    All convolutions are 3x3 and pad with zeros, as training wants it. What lies beyond a picture's edges when it is
-    upscaled is `edges.image_operator`'s affair.
+    All convolutions are 3x3 and pad with zeros, which is what training sees beyond a crop's edges. What a picture has
+    beyond its edges when it is upscaled is defined by `edges.image_operator`.
 
     Args:
         filters: channels of the residual blocks. Each upsampling block halves them.

@@ -44,7 +44,7 @@ class Canvas:
         self.halos = self.network.halos if keep_maps else [self.network.halo]
         self.padded = self.high_res = None
         self.maps = None  # as `pictures_with_maps` gives them, and once a patch was run as `update` takes them
-        self.all_changed = False  # from the frame before last to the last one
+        self.all_changed = False  # whether the latest frame was run whole
 
     def update(self, padded: np.ndarray) -> None:
         """Brings `high_res` up to the next frame.
@@ -55,8 +55,8 @@ class Canvas:
         rectangles = self.changed(padded)
         all_changed, self.padded = rectangles is None, padded
         if all_changed or (rectangles and self.keep_maps and self.maps is None):
-            # Maps take time to keep, for patches of the next frame. After two frames that changed all over, the next
-            # one is taken to change all over too.
+            # Keeping maps takes time, and serves patches of the next frame. After two frames in a row that changed all
+            # over, the next one is expected to do so too.
             self.run_whole(with_maps=self.keep_maps and not (all_changed and self.all_changed))
         else:
             for rectangle in rectangles:

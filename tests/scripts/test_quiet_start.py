@@ -23,6 +23,7 @@ def run(*command, log_level=None):
     return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_upscaling_pictures_and_frames_prints_nothing_of_the_libraries(tmp_path):
     """They print their messages at the first transposition of integers, at the latest in the first picture."""
     export_generator(Generator(4, 1, 4), tmp_path / "Gen", served=False)
