@@ -5,8 +5,6 @@ Exit statuses: 0 finished, 1 the training failed, 2 wrong flags or files, 128 + 
 
 import logging
 import os
-import signal
-import sys
 import warnings
 from argparse import Namespace
 
@@ -17,17 +15,13 @@ log = logging.getLogger("srwgan")
 
 
 def launch(argv: list[str] | None = None) -> int:
-    """Train as the command line says; returns the exit status."""
+    """Train as the command line says; returns the exit status.
+
+    Raises:
+        SystemExit: a flag, or what it names, is wrong; one line says so.
+        KeyboardInterrupt: Ctrl-C before the training, which stops with a checkpoint, or after it.
+    """
     raise_at_interrupt()
-    try:
-        return launch_from(argv)
-    except KeyboardInterrupt:  # before the training, which stops with a checkpoint, or after it
-        print("Interrupted.", file=sys.stderr)
-        return 128 + signal.SIGINT
-
-
-def launch_from(argv: list[str] | None) -> int:
-    """`launch`, for which Ctrl-C raises KeyboardInterrupt."""
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
