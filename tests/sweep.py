@@ -46,6 +46,7 @@ from srwgan.media.still.second_decoder import pixels_of  # noqa: E402
 VERDICTS = ("crash", "hang", "differs", "lost", "refused", "told", "same")
 LOSSY = ("JPEG", "WEBP", "AVIF", "HEIF", "MPO", "JPEG2000")  # whose decoders may differ by a little
 MEAN_LOSSY, MEAN_VIDEO = 4.0, 16.0  # of 255
+OTHER_FORMAT = "instead"  # in lines that say no more than that a result has another format
 CLEAR_ERRORS = (ValueError, OSError, ImportError, MemoryError)
 
 
@@ -134,7 +135,7 @@ def examined(path) -> Row:
             notes += upscale_file(Repeat(), path, target, options=options)
             row.details += notes
             {"image": hold_image, "gif": hold_clip, "animation": hold_clip, "video": hold_video}[row.kind](
-                path, target, row, told=bool(notes)
+                path, target, row, told=any(OTHER_FORMAT not in note for note in notes)
             )
     except CLEAR_ERRORS as error:
         line = one_line(error, path)
@@ -200,7 +201,7 @@ def hold_video(path, target, row, told):
     lengths = []
     for file in (path, target):
         with av.open(str(file)) as container:
-            times = [frame.pts * frame.time_base for frame in container.decode(video=0) if frame.pts is not None]
+            times = [frame.pts * frame.time_base for frame in decodable(container) if frame.pts is not None]
             sounds = len(container.streams.audio), len(container.streams.subtitles)
             lengths.append((len(times), float(max(times, default=0) - min(times, default=Fraction(0))), sounds))
     (frames, seconds, tracks), (frames_after, seconds_after, tracks_after) = lengths
@@ -210,6 +211,17 @@ def hold_video(path, target, row, told):
         row.add("told" if told else "differs", f"{seconds_after:.2f} s instead of {seconds:.2f}")
     if tracks != tracks_after:
         row.add("told" if told else "lost", f"tracks of sound and subtitles {tracks_after} instead of {tracks}")
+
+
+def decodable(container):
+    """The frames of an open video, past damaged packets."""
+    import av
+
+    for packet in container.demux(container.streams.video[0]):
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
 
 
 def difference(pixels, wanted):

@@ -481,7 +481,12 @@ def test_a_source_that_changes_is_refused(clips, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "empty"), (b"Dear diary,\n" * 99, "no video"), ("truncated", "no video"), ("sound", "no video stream")],
+    [
+        (b"", "empty"),
+        (b"Dear diary,\n" * 99, "no video"),
+        ("truncated", "damaged: the MP4 file is cut off"),
+        ("sound", "no video stream"),
+    ],
 )
 def test_what_is_no_video_is_named_in_one_line(clips, tmp_path, content, words):
     path = tmp_path / "bad.mp4"

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from srwgan.media.kinds import HEAD_BYTES, VIDEO_TYPES, type_of
 from srwgan.media.video import timeline
 from srwgan.media.video.colors import HLG, PQ, RESERVED, UNSPECIFIED, RgbConverter, frame_matrix
 from srwgan.media.video.pyav import import_av
@@ -160,8 +161,8 @@ class VideoReader:
             for packet in timeline.packets(container):
                 if packet.stream.index == stream.index:
                     yield packet
-        except import_av().FFmpegError as error:
-            self.messages.append(f"{self.path}: unreadable from here on ({_reason(error)}).")
+        except import_av().FFmpegError:
+            self.messages.append(f"{self.path}: damaged: it cannot be read any further.")
 
     def _check_end(self):
         if self.duration and self.end < self.duration - max(1, self.duration / 20):
@@ -179,7 +180,7 @@ def probe_video(path):
         try:
             frame = next(container.decode(stream), None)
         except av.FFmpegError as error:
-            raise ValueError(f"{path}: its first frame cannot be decoded ({_reason(error)}).") from error
+            raise ValueError(f"{path}: damaged: its first frame cannot be decoded.") from error
         if frame is None:
             raise ValueError(f"{path}: no frame of the video can be decoded.")
         rotation_message, turn = _turn(frame, stream, path)
@@ -227,7 +228,16 @@ def open_video(path):
     except av.FFmpegError as error:
         if isinstance(error, PermissionError):
             raise
-        raise ValueError(f"{path}: no video, or damaged or truncated ({_reason(error)}).") from error
+        raise ValueError(_why_not_opened(path)) from error
+
+
+def _why_not_opened(path):
+    """What to say of a file that FFmpeg does not open, by its first bytes."""
+    with open(path, "rb") as file:
+        found = type_of(file.read(HEAD_BYTES))
+    if found in VIDEO_TYPES:
+        return f"{path}: damaged: the {found} file is cut off or overwritten."
+    return f"{path}: no video. Expected an image, GIF or video."
 
 
 def codec_name(stream):
@@ -365,7 +375,3 @@ def _time_origin(container, stream):
 def _size_and_time(path):
     stat = os.stat(path)
     return stat.st_size, stat.st_mtime_ns
-
-
-def _reason(error):
-    return (error.strerror or type(error).__name__).lower()
