@@ -151,14 +151,14 @@ class Trainer:
         """Gradients of D(fake) - D(real) + gpweight x penalty by the discriminator's weights."""
         real, fake = self.shifted(high_res), self.shifted(self.generate(low_res, training=False))
         with tf.GradientTape() as tape:
-            wasserstein = discriminator_loss(
+            difference = discriminator_loss(
                 self.discriminator(real, training=True), self.discriminator(fake, training=True)
             )
             penalty, norm = gradient_penalty(self.discriminator, real, fake, e=e, loss_scale=self.loss_scale)
-            loss = wasserstein + self.objective.gpweight * penalty
+            loss = difference + self.objective.gpweight * penalty
             scaled = tf.reduce_mean(loss) * self.loss_scale
         gradients = tape.gradient(scaled, self.discriminator.trainable_variables)
-        metrics = {"wasserstein": -wasserstein, "gradient_penalty": penalty, "critic_norm": norm, "d_loss": loss}
+        metrics = {"wasserstein": -difference, "gradient_penalty": penalty, "critic_norm": norm, "d_loss": loss}
         return sample_means(metrics), gradients
 
     def generator_step(self, low_res, high_res, phase):
@@ -172,10 +172,10 @@ class Trainer:
         """Gradients of the weighted sum of the losses by the generator's weights.
 
         ```
-                              +-> adversarial    -> its gradient at fake x its factor -+
-        low_res ->(weights)-> fake -> reconstruction -> its gradient at fake x its factor -+-> sum
-                              +-> content        -> its gradient at fake x its factor -+     |
-                   gradients of the weights <- one pass back through the generator <---------+
+        low_res --generator--> fake --+--> adversarial ----> gradient at fake x factor --+
+                                      +--> reconstruction -> gradient at fake x factor --+--> sum
+                                      +--> content --------> gradient at fake x factor --+     |
+        gradients of the weights <------ one pass back through the generator <-----------------+
         ```
 
         Each loss has its own gradient at the generated image, so that its norm can be measured and the losses be
