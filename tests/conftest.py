@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -6,6 +8,26 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 from PIL import Image
+
+
+def pytest_configure(config):
+    """Give the temporary files of this process and of those it starts a folder that goes with it.
+
+    TensorFlow keeps generated code in such files, which a process that is killed, as some tests do, leaves behind.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tests' own folders stay where they were
+    folder = tempfile.mkdtemp(prefix="srwgan-tests-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """A process for each core, up to four, where all tests are run; one, this one, for a part or to see the output."""
+    part = (
+        config.args != config.getini("testpaths") or config.getoption("keyword") or config.getoption("capture") == "no"
+    )
+    return 0 if part else min(os.cpu_count(), 4)
 
 
 def pytest_addoption(parser):

@@ -10,6 +10,7 @@ import os
 import runpy
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,7 @@ def run(command, log, cwd, environment):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # to be looked up in the new environment
     sys.path.insert(0, str(ROOT))
     sys.argv = ["-c", *command[2:]] if command[0] == "-c" else command
     try:
