@@ -1,5 +1,6 @@
-"""How much memory this process may still take."""
+"""What of the machine this process may take: memory and processor cores."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,8 @@ def page_cache(folder: Path) -> int:
         if name in ("inactive_file", "total_inactive_file"):
             return int(value)
     return 0
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -29,12 +29,16 @@ The image operator defines what a picture becomes: give it a margin as wide as t
 way of running it, in tiles of any size or whole, gives the same pixels.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:  # functions on tensors import it when they are called: tiles are cut without TensorFlow too
+    import tensorflow as tf
 
 
 def aligned(size: int, alignment: int) -> int:
@@ -61,6 +65,8 @@ def image_operator(generator: Any, images: tf.Tensor, *condition: tf.Tensor) -> 
     Returns:
         (B, scale H, scale W, 3).
     """
+    import tensorflow as tf
+
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     rows, columns = (places(size, 0, -size % generator.alignment) for size in (height, width))
     images = images if generator.alignment == 1 else gathered(images, rows, columns)
@@ -83,6 +89,8 @@ def with_repeated_edges(generator: Any, margin: int) -> Callable[..., tf.Tensor]
         return generator
 
     def run(low_res, training=False):
+        import tensorflow as tf
+
         images, *strength = tf.nest.flatten(low_res)
         inputs = tf.nest.pack_sequence_as(low_res, [with_margin(images, margin), *strength])
         return crop(generator(inputs, training=training), margin * generator.scale)
@@ -98,22 +106,27 @@ def with_margin(x: tf.Tensor, margin: int, invalid: int = 0) -> tf.Tensor:
     """
     if margin <= 0 and not invalid:
         return crop(x, -margin)
+    import tensorflow as tf
+
     _, height, width, _ = tf.unstack(tf.shape(x))
     return gathered(x, places(height, margin, margin), places(width, margin, margin, invalid))
 
 
 def places(size: tf.Tensor, before: int, after: int, invalid: int = 0) -> tf.Tensor:
     """Which of `size` rows or columns each one is that has `before` and `after` more beside it, edges repeated."""
+    import tensorflow as tf
+
     return tf.clip_by_value(tf.range(invalid - before, size - invalid + after), invalid, size - invalid - 1)
 
 
 def gathered(x: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """These rows and columns of x (B, H, W, C), in one pass over memory: one for each axis would take two."""
-    batch, height, width, channels = tf.unstack(tf.shape(x))
+    import tensorflow as tf
+
+    (batch, height, width, _), channels = tf.unstack(tf.shape(x)), x.shape[-1]
     pixels = tf.reshape(x, [batch, height * width, channels])
     pixels = tf.gather(pixels, tf.reshape(rows[:, None] * width + columns, [-1]), axis=1)
-    result = tf.reshape(pixels, [batch, tf.size(rows), tf.size(columns), channels])
-    return tf.ensure_shape(result, [None, None, None, x.shape[-1]])
+    return tf.reshape(pixels, [batch, tf.size(rows), tf.size(columns), channels])
 
 
 def crop(x: tf.Tensor, margin: int) -> tf.Tensor:

@@ -14,6 +14,8 @@ from pathlib import Path
 MAIN = "SRWGAN_Gen"  # the generator that comes with this repository
 PROJECT = Path(__file__).resolve().parents[2]
 GENERATOR_FILE = "generator.keras"
+LITERT_FILE = "generator.tflite"
+CONFIG_FILE = "config.json"
 FAITHFUL = "faithful"
 ROBUST = "robust"  # as a model's name: that of the main generator's folder
 

@@ -15,12 +15,15 @@ Feature maps between the network's parts are kept where memory allows. Then the 
 of them (see `PixelGraph.update`). Without maps, a patch is run through the whole network, as tiles with their halo.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from srwgan.upscaling.pixel_graph import PixelGraph
+if TYPE_CHECKING:  # clips are upscaled without TensorFlow too
+    from srwgan.upscaling.pixel_graph import PixelGraph
 
 PATCH_OVERHEAD = 500  # what starting a patch costs, in low-resolution pixels
 SIZE_STEP = 4  # patches come in multiples of this size, so that convolutions are set up for few shapes
@@ -43,7 +46,7 @@ class Canvas:
         self.network = graph.network
         self.halos = self.network.halos if keep_maps else [self.network.halo]
         self.padded = self.high_res = None
-        self.maps = None  # as `pictures_with_maps` gives them, and once a patch was run as `update` takes them
+        self.maps, self.maps_are_kept = None, False  # once a patch was run, they are as `PixelGraph.kept` gives them
         self.all_changed = False  # whether the latest frame was run whole
 
     def update(self, padded: np.ndarray) -> None:
@@ -87,7 +90,7 @@ class Canvas:
         return PATCH_OVERHEAD + (height + margin) * (width + margin)
 
     def run_whole(self, *, with_maps: bool) -> None:
-        self.maps = None  # before new ones are made: their memory is needed again
+        self.maps, self.maps_are_kept = None, False  # before new ones are made: their memory is needed again
         _, height, width, channels = self.padded.shape
         halo, scale = self.network.halo, self.network.scale
         height, width = height - 2 * halo, width - 2 * halo
@@ -108,9 +111,10 @@ class Canvas:
         if not self.keep_maps:
             self.run_region(self.padded, self.high_res, region)
             return
-        if not isinstance(self.maps[0], tf.Variable):  # the first patch since a whole frame
-            self.maps = self.graph.kept(self.maps, self.padded.shape)
-        patch = self.graph.patch(tf.constant(self.padded), self.maps, tf.constant([top, bottom, left, right]))
+        if not self.maps_are_kept:  # the first patch since a whole frame
+            self.maps, self.maps_are_kept = self.graph.kept(self.maps, self.padded.shape), True
+        rectangle = np.array([top, bottom, left, right], np.int32)
+        patch = self.graph.patch(self.graph.tensor(self.padded), self.maps, self.graph.tensor(rectangle))
         top, bottom, left, right = (self.network.scale * side for side in region)
         self.high_res[:, top:bottom, left:right] = patch
 

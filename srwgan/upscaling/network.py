@@ -1,6 +1,7 @@
 """A network on float tensors, as upscaling runs it: the protocol, and which network a generator becomes.
 
-    Upscaler         sizes, tiles, memory, frames: NumPy pixels in and out            upscaler.py
+    Upscaler         sizes, memory, whole pictures: NumPy pixels in and out           upscaler.py
+      TiledUpscaler  planes, tiles, frames, without TensorFlow                        tiled.py
       Canvas         frames: which regions changed, feature maps kept between them    changed_regions.py
         PixelGraph   one TensorFlow graph: integer pixels in and out                  pixel_graph.py
           Network    float tensors in and out                                         this file

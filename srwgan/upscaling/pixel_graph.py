@@ -55,6 +55,8 @@ class PixelGraph:
         sub_pixels, maps = self.network.picture(self.to_network(pixels), gain=self.gain, offset=self.offset)
         return self.to_pixels(sub_pixels, pixels, 0), maps
 
+    tensor = staticmethod(tf.constant)
+
     def kept(self, maps: list[tf.Tensor], pixels_shape: tuple[int, ...]) -> list[tf.Variable]:
         """Feature maps of `pictures_with_maps` as `update` takes them: with all the halo that later parts need.
 

@@ -1,32 +1,25 @@
 """The one way through which every picture goes: any size, in bounded memory, at the machine's speed.
 
-Every way of running a network, whole, in tiles or in patches of a frame, is the image operator of
-`srwgan/networks/edges.py`, where halo and margin are drawn. `network.py` says who calls whom here.
+`network.py` says who calls whom here.
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from srwgan.networks.edges import aligned, pixels_with_margin
-from srwgan.prefetch import prefetched
 from srwgan.upscaling import tiles
-from srwgan.upscaling.changed_regions import Canvas
 from srwgan.upscaling.network import network_for
 from srwgan.upscaling.pixel_graph import PixelGraph
-from srwgan.upscaling.transparency import fill_transparent
+from srwgan.upscaling.tiled import TiledUpscaler
 
 GPU_BATCH_AREA = 256 * 256  # low-resolution pixels that keep a GPU busy; a CPU is busy with one small frame
 log = logging.getLogger(__name__)
 
 
-class Upscaler:
+class Upscaler(TiledUpscaler):
     """Upscales pictures, animations and batches through one generator.
 
     Pixels are NumPy arrays (H, W, C) of any size, uint8 or uint16: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA
@@ -49,6 +42,8 @@ class Upscaler:
         ValueError: arguments, and in the methods pixels, outside of these.
     """
 
+    out_of_memory = tf.errors.ResourceExhaustedError
+
     def __init__(
         self,
         generator: Any,
@@ -57,81 +52,25 @@ class Upscaler:
         batch_size: int | None = None,
         strength: float | None = None,
     ):
-        for name, value in (("tile", tile), ("batch_size", batch_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"Received: {name}={value}. Expected 1 or more.")
+        super().__init__(network_for(generator, precision, strength), tile=tile, batch_size=batch_size)
         self.generator = generator
-        self.network = network_for(generator, precision, strength)
-        self.scale, self.precision = self.network.scale, self.network.precision
-        self.tile, self.batch_size = tile, batch_size
-        self.graphs, self.lock = {}, threading.Lock()
-        self.largest_area = tiles.LARGEST_TILE
         if self.network.whole:
             log.warning("This model's receptive field is not known: pictures are run whole, whatever the memory.")
 
-    def image(self, pixels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """(H, W, C) -> (scale H, scale W, C).
-
-        Args:
-            progress: called after each tile with (tiles done, tiles in all). An exception of it ends the run.
-
-        Raises:
-            MemoryError: not even the smallest tile fits.
-        """
-        check_pixels(pixels)
-        height, width, channels = pixels.shape
-        result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
-        parts = []
-        for part in planes(pixels):
-            if is_flat_alpha(part):
-                result[..., part.channels] = part.pixels.flat[0]
-            else:
-                parts.append(part)
-        for i, part in enumerate(parts):
-
-            def part_progress(done, total, i=i):
-                progress(i * total + done, len(parts) * total)
-
-            high_res = self.batch(part.pixels[None], part.is_alpha, progress and part_progress)
-            result[..., part.channels] = high_res[0]
-        return result
-
-    def frames(self, frames: Iterable[np.ndarray], reuse: bool = True) -> Iterator[np.ndarray]:
-        """Yields the upscaled frames of an animation in order. A few frames at most are in memory.
-
-        Pulling `frames` and upscaling run in threads of their own, ahead of the consumer. An exception of `frames` is
-        raised here. Closing or deleting the iterator ends the threads.
-
-        Args:
-            frames: pixels.
-            reuse: run again only what changed since the frame before (the same pixels, to rounding).
-        """
-        decoded = prefetched(frames)
-        return prefetched(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
-
-    def tensor(self, low_res: np.ndarray) -> np.ndarray:
-        """(B, H, W, 3) float32 in [-1, 1] -> (B, scale H, scale W, 3) alike."""
-        low_res = np.asarray(low_res, np.float32)
-        if low_res.ndim != 4 or low_res.shape[-1] != 3:
-            raise ValueError(f"Received: an array of shape {low_res.shape}. Expected (batch, height, width, 3).")
-        return self.batch(low_res)
+    def make_graph(self, dtype: str, channels: int, *, is_alpha: bool) -> PixelGraph:
+        return PixelGraph(self.network, dtype, channels, is_alpha=is_alpha)
 
     def batch(
         self, pixels: np.ndarray, is_alpha: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> np.ndarray:
         """(B, H, W, C) of one plane each, C = 1 or 3 -> (B, scale H, scale W, C)."""
-        count, height, width, channels = pixels.shape
-        graph = self.graph_for(pixels.dtype, channels, is_alpha=is_alpha)
+        _, height, width, channels = pixels.shape
         if self.takes_pictures(height, width):
             try:
-                return self.run_pictures(graph, pixels, progress)
+                return self.run_pictures(self.graph_for(pixels.dtype, channels, is_alpha=is_alpha), pixels, progress)
             except tf.errors.ResourceExhaustedError:  # a GPU's memory cannot be asked for
                 self.largest_area = height * width // 4
-        padded = self.pad(pixels)
-        rows, columns = (size - 2 * self.network.halo for size in padded.shape[1:3])
-        result = np.empty((count, rows * self.scale, columns * self.scale, channels), pixels.dtype)
-        self.run_region(graph, padded, result, (0, rows, 0, columns), progress=progress)
-        return result[:, : height * self.scale, : width * self.scale]
+        return super().batch(pixels, is_alpha, progress)
 
     def takes_pictures(self, height: int, width: int) -> bool:
         """Whether pictures of this size are one tile, and the network gives whole pictures their margins itself."""
@@ -146,86 +85,10 @@ class Upscaler:
                 progress(min(start + batch_size, count), count)
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def pad(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels_with_margin(pixels, self.network.halo, self.network.alignment)
-
-    def run_region(self, graph, padded, result, region, *, progress=None):
-        """Fills a region of the result tile by tile, in smaller tiles where a GPU's memory does not suffice.
-
-        Args:
-            padded: (B, H + 2 halo, W + 2 halo, C) pixels with a margin as wide as the halo.
-            result: (B, scale H, scale W, C), written in place.
-            region: (top, bottom, left, right) in low-resolution pixels of the result.
-        """
-        try:
-            self.run_tiles(graph, padded, result, region, progress=progress)
-        except tf.errors.ResourceExhaustedError as error:
-            if self.tile or self.network.whole or self.largest_area <= tiles.SMALLEST_TILE:
-                raise MemoryError("Not enough memory to upscale this picture. Try a smaller tile.") from error
-            self.largest_area //= 4
-            self.run_region(graph, padded, result, region, progress=progress)
-
-    def run_tiles(self, graph, padded, result, region, *, progress):
-        alignment, halo, scale = self.network.alignment, self.network.halo, self.scale
-        top, left = (start // alignment * alignment for start in region[::2])
-        bottom, right = (aligned(stop, alignment) for stop in region[1::2])
-        height, width = self.tile_shape(bottom - top, right - left)
-        origins = [
-            (i, y, x)
-            for y in tiles.origins(top, bottom, height)
-            for x in tiles.origins(left, right, width)
-            for i in range(len(padded))
-        ]
-        batch_size = self.batch_size or self.default_batch_size(height, width)
-        for start in range(0, len(origins), batch_size):
-            batch = origins[start : start + batch_size]
-            windows = [padded[i, y : y + height + 2 * halo, x : x + width + 2 * halo] for i, y, x in batch]
-            patches = np.asarray(graph.tiles(np.stack(windows)))
-            for (i, y, x), patch in zip(batch, patches, strict=True):
-                result[i, y * scale : (y + height) * scale, x * scale : (x + width) * scale] = patch
-            if progress:
-                progress(start + len(batch), len(origins))
-
-    def tile_shape(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the tiles, without their halo, of a region of this size."""
-        halo, alignment = self.network.halo, self.network.alignment
-        if self.network.whole:
-            return height, width
-        if self.tile:
-            side = aligned(self.tile, alignment)
-            return min(side, height), min(side, width)
-        area = tiles.tile_area(self.network.bytes_per_pixel(), halo, self.batch_size or 1)
-        return tiles.tile_shape(height, width, halo=halo, area=min(area, self.largest_area), alignment=alignment)
-
     def default_batch_size(self, height: int, width: int) -> int:
         if not tf.config.list_physical_devices("GPU"):
             return 1
         return max(GPU_BATCH_AREA // (height * width), 1)
-
-    def reusing(self, frames):
-        """Yields the upscaled frames, of which only what changed is run."""
-        canvases = {}
-        with closing(frames):
-            for pixels in frames:
-                check_pixels(pixels)
-                height, width, channels = pixels.shape
-                result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
-                for part in planes(pixels):
-                    result[..., part.channels] = self.updated(canvases, part)
-                yield result
-
-    def updated(self, canvases, plane):
-        """The plane's upscaled pixels, from the canvas that holds its previous ones."""
-        height, width, channels = plane.pixels.shape
-        kind, canvas = canvases.pop(plane.is_alpha, (None, None))  # gone where this frame's alpha is flat
-        if is_flat_alpha(plane):
-            return plane.pixels.flat[0]
-        if kind != (plane.pixels.shape, plane.pixels.dtype):
-            graph = self.graph_for(plane.pixels.dtype, channels, is_alpha=plane.is_alpha)
-            canvas = Canvas(graph, partial(self.run_region, graph), keep_maps=self.maps_fit(height, width))
-        canvas.update(self.pad(plane.pixels[None]))
-        canvases[plane.is_alpha] = (plane.pixels.shape, plane.pixels.dtype), canvas
-        return canvas.high_res[0, : height * self.scale, : width * self.scale]
 
     def maps_fit(self, height: int, width: int) -> bool:
         """Whether a whole frame is one tile, with memory left for the feature maps and what replaces them."""
@@ -233,61 +96,3 @@ class Upscaler:
             return False
         needed = self.network.bytes_per_pixel() + 2 * self.network.map_bytes_per_pixel()
         return height * width <= tiles.tile_area(needed, self.network.halo)
-
-    def in_batches(self, frames):
-        """Yields the upscaled frames, each run whole, small ones in batches."""
-        with closing(frames):
-            batch = []
-            for pixels in frames:
-                check_pixels(pixels)
-                if batch and (batch[0].shape, batch[0].dtype) != (pixels.shape, pixels.dtype):
-                    yield from self.whole_frames(batch)
-                    batch = []
-                batch.append(pixels)
-                if len(batch) == (self.batch_size or self.default_batch_size(*pixels.shape[:2])):
-                    yield from self.whole_frames(batch)
-                    batch = []
-            if batch:
-                yield from self.whole_frames(batch)
-
-    def whole_frames(self, batch):
-        if batch[0].shape[2] in (2, 4):
-            return map(self.image, batch)
-        return self.batch(np.stack(batch))
-
-    def graph_for(self, dtype: Any, channels: int, *, is_alpha: bool) -> PixelGraph:
-        """The graph for pixels of this kind, made when it is first asked for."""
-        key = np.dtype(dtype).name, channels, is_alpha
-        with self.lock:
-            if key not in self.graphs:
-                self.graphs[key] = PixelGraph(self.network, key[0], channels, is_alpha=is_alpha)
-            return self.graphs[key]
-
-
-class Plane(NamedTuple):
-    """The channels of a picture that go through the network together: its colors (1 or 3), or its alpha (1)."""
-
-    channels: slice
-    pixels: np.ndarray
-    is_alpha: bool
-
-
-def planes(pixels: np.ndarray) -> list[Plane]:
-    if pixels.shape[2] in (1, 3):
-        return [Plane(slice(None), pixels, False)]
-    alpha = pixels[..., -1:]
-    colors = fill_transparent(pixels[..., :-1], alpha)
-    return [Plane(slice(None, -1), colors, False), Plane(slice(-1, None), alpha, True)]
-
-
-def is_flat_alpha(plane: Plane) -> bool:
-    """Whether the plane is alpha of one value, which it keeps: alpha stays within the range of its neighbors."""
-    return plane.is_alpha and (plane.pixels == plane.pixels.flat[0]).all()
-
-
-def check_pixels(pixels: np.ndarray) -> None:
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        received = f"{pixels.dtype} pixels of shape {pixels.shape}"
-        raise ValueError(f"Received: {received}. Expected uint8 or uint16 of (height, width, 1 to 4 channels).")
-    if 0 in pixels.shape:
-        raise ValueError(f"Received: an empty picture of shape {pixels.shape}. Expected at least one pixel.")
