@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -322,3 +323,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     with pytest.raises(OSError, match="nowhere"):
         monkeypatch.undo()
         write_image(Picture(noise(10, 10, 3)), tmp_path / "nowhere" / "x.png")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_pngs_are_the_same_by_tensorflow_and_by_ffmpeg(tmp_path, monkeypatch, channels):
+    pytest.importorskip("av", reason="FFmpeg: python3 -m pip install -r requirements-video.txt")
+    import tensorflow as tf
+
+    pixels = noise(9, 13, channels, dtype=np.uint16)
+    paths = [tmp_path / "tensorflow.png", tmp_path / "ffmpeg.png"]
+    for path in paths:
+        write_image(Picture(pixels, dpi=(300, 300)), path)
+        monkeypatch.delitem(sys.modules, "tensorflow", raising=False)  # FFmpeg's turn
+    for path in paths:
+        picture = read_image(path)
+        np.testing.assert_array_equal(picture.pixels, pixels)
+        assert picture.dpi == pytest.approx((300, 300), rel=1e-3)
+        np.testing.assert_array_equal(tf.io.decode_png(path.read_bytes(), dtype=tf.uint16), pixels)

@@ -6,6 +6,7 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 import heapq
 import itertools
 import mmap
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -155,12 +156,12 @@ def squared_distances(points, centers):
 
     What is left out is the same for every center, so the nearest center is that of the least value.
     """
-    import tensorflow as tf  # here, since the command line reads DITHERS without waiting for TensorFlow
-
     points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
     centers = np.column_stack([-2.0 * centers, (centers.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
     # NumPy's matrix products have threads of their own, which keep the processors busy while the generator needs them.
-    return np.asarray(tf.matmul(points, centers, transpose_b=True))
+    # So TensorFlow multiplies where it runs the generator.
+    tf = sys.modules.get("tensorflow")
+    return np.asarray(tf.matmul(points, centers, transpose_b=True)) if tf else points @ centers.T
 
 
 def nearest_others(palette):

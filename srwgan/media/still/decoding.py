@@ -1,12 +1,14 @@
 """What Pillow opens, as pixels that a person would recognize; deep, odd and doubtful ones past Pillow."""
 
+import importlib.util
 import io
 import re
+import sys
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from srwgan.media.still.errors import unsupported
+from srwgan.media.still.errors import ReadError, unsupported
 from srwgan.media.still.metadata import silent_warnings
 from srwgan.media.still.second_decoder import decode_by_ffmpeg
 from srwgan.media.still.tiff import decode_by_tifffile, libtiff_speaks, needs_tifffile
@@ -28,7 +30,7 @@ def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
     if page and needs_tifffile(page):
         return decode_by_tifffile(data, page, path)
     if deep_png(image):
-        return decode_deep_png(image, data)
+        return decode_deep_png(image, data, path)
     if run_length_bmp(image, data) == RLE4:
         return decode_by_ffmpeg(data, path, "a run-length encoded BMP of 16 colors")
     if image.format == "TIFF" and any(tile[0] == "libtiff" for tile in image.tile):
@@ -49,9 +51,17 @@ def deep_png(image: Image.Image) -> bool:
     return image.format == "PNG" and any("16B" in str(tile[3]) for tile in image.tile)
 
 
-def decode_deep_png(image, data):
-    import tensorflow as tf  # here, since 8-bit pictures need no TensorFlow
-
+def decode_deep_png(image, data, path):
+    """A PNG of 16 bits a sample: by TensorFlow where that is loaded, else by FFmpeg, which starts at once."""
+    if "tensorflow" not in sys.modules and importlib.util.find_spec("av"):
+        pixels = decode_by_ffmpeg(data, path, "a PNG of 16 bits")
+        is_gray = any(str(tile[3]).startswith(("I;", "LA;")) for tile in image.tile)
+        return pixels[..., [0, 3]] if is_gray and pixels.shape[-1] == 4 else pixels
+    try:
+        import tensorflow as tf
+    except ImportError:
+        needed = "python3 -m pip install -r requirements-video.txt"
+        raise ReadError(f"{path}: a PNG of 16 bits needs PyAV, which is not installed. Run: {needed}") from None
     if "transparency" not in image.info:  # one color that is transparent
         return tf.io.decode_png(data, dtype=tf.uint16).numpy()
     rgba = tf.io.decode_png(data, channels=4, dtype=tf.uint16).numpy()

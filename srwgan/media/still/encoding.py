@@ -4,8 +4,11 @@ Each takes pixels (H, W, C) that the format can hold, the path, the `Extras`, an
 the names of those extras that its format does not hold.
 """
 
+import importlib.util
 import io
+import sys
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +62,32 @@ def encode_png(pixels, path, extras, quality):
     if pixels.dtype == np.uint8:
         to_pillow(pixels).save(path, "PNG", pnginfo=png_chunks(extras), **metadata)
         return []
-    import tensorflow as tf  # Pillow writes no 16-bit colors
-
-    encoded = tf.io.encode_png(pixels).numpy()
+    encoded = encode_deep_png(pixels)
     Path(path).write_bytes(encoded[:PNG_HEADER] + png_ancillary(extras) + encoded[PNG_HEADER:])
     return []
+
+
+def encode_deep_png(pixels: np.ndarray) -> bytes:
+    """(H, W, C) uint16 as a PNG without metadata, which Pillow does not write.
+
+    It is written by TensorFlow where that is loaded, else by FFmpeg, which starts at once.
+    """
+    if "tensorflow" in sys.modules or not importlib.util.find_spec("av"):
+        import tensorflow as tf
+
+        return tf.io.encode_png(pixels).numpy()
+    import av
+
+    height, width, channels = pixels.shape
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.time_base = width, height, Fraction(1)
+    encoder.pix_fmt = {1: "gray16be", 2: "ya16be", 3: "rgb48be", 4: "rgba64be"}[channels]
+    frame = av.VideoFrame(width, height, encoder.pix_fmt)
+    rows = np.zeros((height, frame.planes[0].line_size), np.uint8)
+    rows[:, : 2 * width * channels] = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    frame.planes[0].update(rows.tobytes())
+    encoded = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+    return encoded[:PNG_HEADER] + encoded[encoded.index(b"IDAT", PNG_HEADER) - 4 :]  # without its own resolution
 
 
 PNG_HEADER = 8 + 4 + 4 + 13 + 4  # signature, and IHDR with its length, name and checksum
