@@ -7,6 +7,7 @@ python3 testGenerator.py --help                                      all options
 """
 
 import argparse
+import contextlib
 import functools
 import sys
 from pathlib import Path
@@ -25,8 +26,9 @@ from srwgan.commandline import (
 if __name__ == "__main__":
     exit_at_interrupt()  # during the imports, which take seconds
 
+from srwgan.convert.engines import ENGINES, Settings, choose_engine, is_installed, load_upscaler
 from srwgan.convert.files import upscale_paths
-from srwgan.convert.jobs import find_jobs
+from srwgan.convert.jobs import find_jobs, kind_of
 from srwgan.convert.options import ALPHAS, PALETTES, Options
 from srwgan.media.gif.palettes import DITHERS
 from srwgan.media.video import CODECS
@@ -43,6 +45,8 @@ OUTPUT = "./generated_samples"
 
 
 def run_sample():
+    if not is_installed("tensorflow"):  # with requirements-lite.txt alone: the files as the command line does them
+        return run_command_line([str(found(IMAGE)), str(found(GIF)), "--output", OUTPUT, "--overwrite"])
     # TensorFlow takes seconds to start: so it is imported here, where it is needed, and not at the top.
     with quiet_start():
         from srwgan.upscaling.upscaler import Upscaler
@@ -135,16 +139,22 @@ def run_command_line(arguments):
         max_pixels=args.max_pixels,
     )
     check_before_loading(args, options)
-    with quiet_start():
-        from srwgan.networks.mixing import load_at_fidelity
-        from srwgan.upscaling.upscaler import Upscaler
-
-    def load(path):
-        generator = load_at_fidelity(path, args.fidelity)
-        return Upscaler(generator, args.precision, args.tile, args.batch_size, args.strength)
-
-    for_gifs = gif_loader(load) if args.model is None and not args.fidelity else None
-    upscaler = load(model_path(args.model))
+    settings = Settings(
+        fidelity=args.fidelity,
+        precision=args.precision,
+        strength=args.strength,
+        tile=args.tile,
+        batch_size=args.batch_size,
+    )
+    jobs = find_jobs(args.inputs, args.output, options.suffix).jobs
+    model, for_gifs = model_path(args.model), None
+    robust = robust_of(model) if args.model is None and not args.fidelity and has_gif(jobs) else None
+    folders = [model, robust] if robust else [model]
+    engine = choose_engine(args.engine, folders, settings=settings, jobs=jobs)
+    load = functools.partial(load_upscaler, engine, settings=settings)
+    if robust:
+        for_gifs = functools.cache(lambda: load(robust))
+    upscaler = load(model)
     report = upscale_paths(
         upscaler, args.inputs, args.output, options=options, overwrite=args.overwrite, gif_upscaler=for_gifs
     )
@@ -186,6 +196,15 @@ def check_before_loading(args, options):
 def model_path(name):
     """The generator of --model; without it, the one at the top of this file."""
     return found(MODEL) if name is None else found(named_model(name, found(MODEL)))
+
+
+def has_gif(jobs):
+    """Whether one of the jobs is a GIF; what cannot be read is none."""
+    for job in jobs:
+        with contextlib.suppress(OSError, ValueError):
+            if kind_of(job.source) == "gif":
+                return True
+    return False
 
 
 def gif_loader(load):
@@ -266,6 +285,11 @@ def add_results(group):
 
 
 def add_machine(group):
+    group.add_argument(
+        "--engine", choices=ENGINES, default="auto",
+        help="litert starts at once, computes in float32, and needs no TensorFlow (requirements-lite.txt); auto takes "
+        "it where there is little to do. Results are the same to one level. Default: %(default)s",
+    )  # fmt: skip
     group.add_argument(
         "--precision", choices=["auto", "float32", "bfloat16"], default="auto",
         help="auto takes bfloat16 where the hardware is fast at it. Default: %(default)s",

@@ -9,7 +9,7 @@ from typing import Any
 
 from srwgan.networks.foreign_generator import ForeignGenerator
 from srwgan.networks.generator import Generator
-from srwgan.networks.model_folder import faithful_end
+from srwgan.networks.model_folder import check_fidelity, faithful_end
 from srwgan.networks.saving import load_generator
 
 
@@ -71,9 +71,3 @@ def architecture(generator: Generator) -> dict[str, Any]:
     if not hasattr(generator, "get_config"):
         raise ValueError("Received: a foreign SavedModel. Expected a folder with generator.keras, to mix its weights.")
     return {name: value for name, value in generator.get_config().items() if name != "name"}
-
-
-def check_fidelity(fidelity: float) -> None:
-    """Raises ValueError for what is not from 0 (sharp) to 1 (faithful)."""
-    if not 0 <= fidelity <= 1:
-        raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")

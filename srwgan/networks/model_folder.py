@@ -1,6 +1,6 @@
 """The generators that a generator's folder may hold beside its own, found without TensorFlow.
 
-    SRWGAN_Gen/                 the generator: SavedModel, generator.keras, config.json, README.md
+    SRWGAN_Gen/                 the generator: SavedModel, generator.keras, generator.tflite, config.json, README.md
     SRWGAN_Gen/faithful/        its other end, for fidelity
     SRWGAN_Gen/robust/          the generator for damaged pictures
 
@@ -36,6 +36,21 @@ def faithful_end(folder: str | os.PathLike) -> Path:
             "Expected fidelity 0, or a folder with both ends."
         )
     return Path(folder) / FAITHFUL
+
+
+def end_at(folder: str | os.PathLike, fidelity: float) -> Path:
+    """The folder of a generator's sharp end for fidelity 0, and of its faithful end for 1.
+
+    Raises:
+        FileNotFoundError: there is no faithful end.
+    """
+    return faithful_end(folder) if fidelity else Path(folder)
+
+
+def check_fidelity(fidelity: float) -> None:
+    """Raises ValueError for what is not from 0 (sharp) to 1 (faithful)."""
+    if not 0 <= fidelity <= 1:
+        raise ValueError(f"Received: fidelity {fidelity:g}. Expected a number from 0 to 1.")
 
 
 def robust_of(folder: str | os.PathLike) -> Path | None:

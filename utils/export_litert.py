@@ -1,0 +1,39 @@
+"""Write a generator's LiteRT file, which phones and small computers run: `python3 -m utils.export_litert SRWGAN_Gen`.
+
+It goes into the generator's folder as generator.tflite, and into its faithful/ and robust/ where they are there.
+"""
+
+import sys
+from pathlib import Path
+
+from srwgan.commandline import OneLineParser, quiet_start, run_command
+from srwgan.networks.model_folder import FAITHFUL, GENERATOR_FILE, LITERT_FILE, ROBUST
+
+
+def main(argv=None):
+    args = build_parser().parse_args(argv)
+    try:
+        with quiet_start():
+            from srwgan.networks.saving import load_generator
+            from srwgan.upscaling.litert import export_litert
+        for folder in args.folders:
+            if not folder.is_dir():
+                raise FileNotFoundError(f"Received: {folder}. Expected a folder with {GENERATOR_FILE}.")
+            for place in (folder, folder / FAITHFUL, folder / ROBUST):
+                if place == folder or (place / GENERATOR_FILE).is_file():
+                    export_litert(load_generator(place), place / LITERT_FILE)
+                    print(f"Written: {place / LITERT_FILE}")
+    except (ValueError, OSError) as error:
+        print(f"python3 -m utils.export_litert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build_parser():
+    parser = OneLineParser(prog="python3 -m utils.export_litert", description=__doc__.partition(":")[0] + ".")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="exported generators")
+    return parser
+
+
+if __name__ == "__main__":
+    run_command(main)
