@@ -16,7 +16,7 @@ MAY_IMPORT = {  # package of srwgan/ -> the packages that it may import, beside 
     "upscaling": {"networks"},
     "convert": {"media", "networks", "upscaling"},
     "measuring": {"data", "media"},
-    "training": {"measuring", "data", "networks"},
+    "training": {"measuring", "data", "networks", "upscaling"},
 }
 
 

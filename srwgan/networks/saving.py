@@ -22,7 +22,11 @@ DISCRIMINATOR_FILE = "discriminator.keras"
 
 
 def export_generator(
-    generator: Generator, path: str | os.PathLike, training: dict[str, Any] | None = None, served: bool = True
+    generator: Generator,
+    path: str | os.PathLike,
+    training: dict[str, Any] | None = None,
+    served: bool = True,
+    more: Callable[[Generator, Path], None] | None = None,
 ) -> str | None:
     """Writes a generator as a SavedModel folder. What stood there is moved aside.
 
@@ -36,6 +40,7 @@ def export_generator(
         path: the folder.
         training: what the model card says of the training, names and values.
         served: False writes `generator.keras` and `config.json` alone, which is enough for DIR/faithful and DIR/robust.
+        more: writes further files, called with the generator in float32 and the folder before it has its name.
 
     Returns:
         Where an earlier folder was moved to, or None.
@@ -53,7 +58,7 @@ def export_generator(
     }
     served_parts = {"card": model_card(config), "function": image_operator} if served else {}
     in_float32 = with_precision(generator, "float32")
-    return export_network(in_float32, path, GENERATOR_FILE, config=config, **served_parts)
+    return export_network(in_float32, path, GENERATOR_FILE, config=config, more=more, **served_parts)
 
 
 def export_discriminator(discriminator: Discriminator, path: str | os.PathLike) -> str | None:
@@ -71,6 +76,7 @@ def export_network(
     config: dict[str, Any],
     card: str | None = None,
     function: Callable | None = None,
+    more: Callable[[keras.Model, Path], None] | None = None,
 ) -> str | None:
     """Writes the folder of a network whole or not at all; without `function` (network, *inputs), no SavedModel."""
     path = Path(os.path.abspath(path))
@@ -83,6 +89,8 @@ def export_network(
         write_json(temporary / "config.json", config)
         if card:
             write_text(temporary / "README.md", card)
+        if more:
+            more(network, temporary)
     return aside and str(aside)
 
 
@@ -160,6 +168,7 @@ Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["sc
 
 - `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `model = tf.saved_model.load(folder)` and then
   `model.serve(images)["output"]` need none of SRWGAN's code.
+- `generator.tflite`: for LiteRT, on phones and small computers, where it is there.
 - `generator.keras`: the Keras model in float32, for fine-tuning (`train_SRWGAN.py --init FOLDER`).
 - `config.json`: this card for programs.
 

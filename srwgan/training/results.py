@@ -8,6 +8,7 @@ from srwgan.networks.saving import export_discriminator, export_generator
 from srwgan.training.flags import changed_flags
 from srwgan.training.pictures import draw_history
 from srwgan.training.run import Run
+from srwgan.upscaling.litert import add_litert
 
 log = logging.getLogger("srwgan")
 
@@ -48,7 +49,7 @@ def save_networks(args: Namespace, run: Run) -> None:
         "flags": changed_flags(args),
     }
     generator, discriminator = f"{args.chkpt_path}_Gen", f"{args.chkpt_path}_Dis"
-    say_saved(generator, export_generator(run.trainer.average, generator, facts))
+    say_saved(generator, export_generator(run.trainer.average, generator, facts, more=add_litert))
     say_saved(discriminator, export_discriminator(run.trainer.discriminator, discriminator))
 
 

@@ -61,6 +61,12 @@ def export_litert(generator, path) -> None:
         temporary.write_bytes(content)
 
 
+def add_litert(generator, folder) -> None:
+    """Write `generator.tflite` into a generator's folder; nothing where LiteRT does not have its options."""
+    if getattr(generator, "is_plain", False):
+        export_litert(generator, Path(folder) / LITERT_FILE)
+
+
 def converted(module, signatures) -> bytes:
     """A module's functions as a LiteRT file, through a SavedModel, which alone has named signatures."""
     import tensorflow as tf

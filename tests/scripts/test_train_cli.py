@@ -293,6 +293,7 @@ def test_from_photographs_to_exported_networks_and_on_from_them(tiny, own_folder
     first = load_generator("SRWGAN_Gen")
     assert (first.filters, first.blocks, first.scale) == (4, 1, 4)
     assert load_discriminator("SRWGAN_Dis").filters == 4
+    assert os.path.isfile("SRWGAN_Gen/generator.tflite")
     model = tf.saved_model.load("SRWGAN_Gen")
     assert model.serve(tf.zeros((1, 5, 6, 3)))["output"].shape == (1, 20, 24, 3)
     assert "| photographs | 4 |" in (own_folder / "SRWGAN_Gen" / "README.md").read_text()
