@@ -217,7 +217,13 @@ def write_cache(cache: Cache, paths: Sequence[str], selection: Selection) -> dic
     Raises:
         OSError: the cache cannot be written.
     """
-    cache.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        expected = "Expected --cache with a folder that can be written."
+        raise type(error)(
+            f"Received: cache {cache.folder}, which cannot be made ({error.strerror}). {expected}"
+        ) from error
     make_room(cache)
     room = min(cache.limit - cache_size(cache), shutil.disk_usage(cache.folder).free - 2**30)
     with written_whole(cache.pixels) as temporary, open(temporary, "wb") as file:

@@ -47,12 +47,15 @@ def open_split(
     if both_sizes:  # only now, since held-out photographs must not be trained on at another size
         photos = open_photos(photos.paths, number=found, both_sizes=True, **options)
     if found < trainnum:
+        beside = f"beside {len(held_out)} held out"
+        if set(map(str, photos.paths)) & set(map(str, held_out.paths)):
+            beside = "and validating on the same: there is no other"
         log.warning(
-            "Warning: asked for %d photographs (--trainnum), training on the %d that %s has beside %d held out",
+            "Warning: asked for %d photographs (--trainnum), training on the %d that %s has %s",
             trainnum,
             found,
             datapath,
-            len(held_out),
+            beside,
         )
     return photos, held_out
 

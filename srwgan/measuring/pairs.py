@@ -66,10 +66,15 @@ def labels(paths) -> list[str]:
 
 
 def picture_paths(folder):
-    """{name without its extension: path} of the files whose extension Pillow knows; hidden files are left out."""
-    known = Image.registered_extensions()
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return {path.stem: path for path in paths if path.suffix.lower() in known}
+    """{name without its extension: path} of the files whose extension Pillow knows; hidden files are left out.
+
+    Files that differ in their extension alone go by their whole names.
+    """
+    known, named = Image.registered_extensions(), {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in known and not path.name.startswith("."):
+            named.setdefault(path.stem, []).append(path)
+    return {stem if len(same) == 1 else path.name: path for stem, same in named.items() for path in same}
 
 
 def read_pair(low_res_path, high_res_path, *, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -213,6 +213,12 @@ def test_a_torn_cache_is_not_used(photo_folder, tmp_path, suffix):
         np.testing.assert_array_equal(again[i], expected[i])
 
 
+def test_a_cache_that_cannot_be_made_is_named(photo_folder, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="Received: cache .*file/cache, which cannot be made.*Expected --cache"):
+        open_quietly(photo_folder, tmp_path / "file" / "cache")
+
+
 def test_an_interrupted_decoding_leaves_no_cache(photo_folder, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -45,3 +45,9 @@ def test_degraded_pictures_are_the_same_every_time_and_not_the_clean_one(make_ph
     for kind in "gif", "jpeg":
         np.testing.assert_array_equal(degraded(pixels, kind), degraded(pixels, kind))
         assert not np.array_equal(degraded(pixels, kind), pixels)
+
+
+def test_pictures_that_differ_in_their_extension_alone_are_two(tmp_path, make_photo):
+    for name in ("a.png", "a.jpg", "b.png"):
+        Image.fromarray(make_photo(40, 40)).save(tmp_path / name)
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["a.jpg", "a.png", "b"]
