@@ -20,6 +20,7 @@ from srwgan.media.animation import WRITERS, AnimationReader
 from srwgan.media.gif import Debander, GifReader, GifWriter, build_palette, optimize_gif
 from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
+from srwgan.media.still.metadata import decoded
 from srwgan.media.video import VideoReader, VideoWriter, keeps_bits
 from srwgan.pixels import resize
 from srwgan.prefetch import prefetched
@@ -47,7 +48,25 @@ def upscale_clip(upscaler, source, target, *, kind, options, progress, say):
         if clip.video and write is write_video:
             clip.video.deep = clip.video.info.bits > 8 and keeps_bits(target, options.codec)
         write(upscaler, clip, target, options=options, progress=progress, say=say)
-    return clip.notes
+    return clip.notes + lost_extras(target, clip.extras)
+
+
+# What files of an ending hold besides frames; videos hold what comes from a video, see `mux`.
+HELD = {
+    ".gif": ("comment",),
+    ".png": ("icc_profile", "colors", "exif", "xmp", "comment"),
+    ".apng": ("icc_profile", "colors", "exif", "xmp", "comment"),
+    ".webp": ("icc_profile", "exif", "xmp"),
+    ".avif": ("icc_profile", "exif", "xmp"),
+}
+
+
+def lost_extras(target, extras):
+    """Lines about what of an animation's extras its result does not hold."""
+    words = {"icc_profile": "ICC profile", "colors": "color chunks", "exif": "EXIF", "xmp": "XMP", "comment": "comment"}
+    held = HELD.get(target.suffix.lower(), ())
+    lost = [word for name, word in words.items() if name not in held and getattr(extras, name)]
+    return [f"{target}: left out, since {target.suffix[1:]} does not hold it: {', '.join(lost)}."] if lost else []
 
 
 @dataclass(frozen=True)
@@ -90,9 +109,10 @@ def read_gif(path, options):
             reader.frame_count,
             reader.loop,
             tuple(reader.comments),
+            Extras(comment=decoded(b"\n".join(reader.comments)) or None),
         )
-        clip.notes.extend(reader.messages)  # known once it was read through
         yield clip
+        clip.notes.extend(reader.messages)  # which are known once it was read through
 
 
 @contextmanager
@@ -148,6 +168,7 @@ READERS = {"gif": read_gif, "animation": read_animation, "video": read_video}  #
 
 
 def write_gif(upscaler, clip, path, *, options, progress, say):
+    """Upscales a `Clip` into a GIF. Arguments as of `upscale_clip`; so are those of the next two."""
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(thinned(clip), clip)
     palette = options.palette
@@ -168,6 +189,7 @@ def write_gif(upscaler, clip, path, *, options, progress, say):
 
 
 def write_animation(upscaler, clip, path, *, options, progress, say):
+    """Upscales a `Clip` into an APNG, animated WebP or AVIF sequence."""
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(clip.frames(), clip)
     with WRITERS[path.suffix.lower()](path, size, clip.loop, extras=clip.extras, quality=options.quality) as writer:
@@ -181,6 +203,7 @@ def write_animation(upscaler, clip, path, *, options, progress, say):
 
 
 def write_video(upscaler, clip, path, *, options, progress, say):
+    """Upscales a `Clip` into a video, and says where one goes on that was interrupted."""
     size = options.result_size(*clip.size, upscaler.scale)
     writer = VideoWriter(
         path,
@@ -210,18 +233,19 @@ def write_video(upscaler, clip, path, *, options, progress, say):
 
 
 def job_settings(upscaler, options):
-    """What an unfinished video's frames depend on, so that --resume does not mix two models in one."""
+    """What an unfinished video's frames depend on. --resume goes on only where it is the same."""
     same = {name: value for name, value in asdict(options).items() if name not in ("resume", "reuse", "gifsicle")}
     return {"model": fingerprint(upscaler), "options": same}
 
 
 def fingerprint(upscaler):
-    """What tells models and precisions apart: a hash of what they make of one picture."""
+    """A hash of what an upscaler makes of one picture, which tells models and precisions apart."""
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     return hashlib.sha256(upscaler.image(picture).tobytes()).hexdigest()
 
 
-def opaque(pixels):
+def opaque(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3 or 4) -> (H, W, 3): transparent parts on white."""
     return flattened(pixels) if pixels.shape[-1] == 4 else pixels
 
 
@@ -229,7 +253,7 @@ def opaque(pixels):
 
 
 def with_durations(frames, clip):
-    """A video's frames with each one's duration: until the next, or until the end."""
+    """Yields a video's frames with the duration of each: until the next one, or until the end."""
     held = None
     for pixels, start, _ in frames:
         if held is not None:
@@ -240,7 +264,7 @@ def with_durations(frames, clip):
 
 
 def thinned(clip):
-    """A video's frames without those that would be shown for less than a GIF's players can."""
+    """Yields a video's frames without those that a GIF's players cannot show for so short a time."""
     due, dropped = -math.inf, 0
     for pixels, start, duration in clip.frames():
         if start < due:
@@ -253,7 +277,7 @@ def thinned(clip):
 
 
 def as_browsers_play(clip, skip):
-    """A GIF's frames with durations of 0 and 10 ms as the 100 ms that browsers make of them."""
+    """Yields a GIF's frames. Browsers show those of 0 and 10 ms for 100 ms: so does the video."""
     start = 0
     for number, (pixels, _, duration) in enumerate(clip.frames()):
         duration = duration if duration >= FASTEST_GIF_MS else 100

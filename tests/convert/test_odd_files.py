@@ -12,6 +12,7 @@ from srwgan.convert.files import upscale_file, upscale_paths, upscaled_picture
 from srwgan.convert.options import Options
 from srwgan.media.animation import WRITERS, AnimationReader
 from srwgan.media.gif import GifReader, GifWriter, gif_info
+from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import Picture, read_image, write_image
 
 
@@ -228,6 +229,22 @@ def test_a_format_is_for_the_files_whose_kind_it_is(tmp_path):
         for result in results:
             (tmp_path / name / result).unlink()
         (tmp_path / name).rmdir()
+
+
+def test_what_a_result_does_not_hold_is_told(tmp_path):
+    exif = Image.Exif()
+    exif[315] = "somebody"
+    with WRITERS[".webp"](tmp_path / "x.webp", (16, 12), extras=Extras(exif=exif.tobytes(), xmp=b"<x/>")) as file:
+        for frame in squares(2):
+            file.write(frame, 50)
+    assert upscale_file(Repeat(), tmp_path / "x.webp", tmp_path / "y.png") == []
+    (line,) = upscale_file(Repeat(), tmp_path / "x.webp", tmp_path / "y.gif", options=Options(gifsicle=False))
+    assert line == f"{tmp_path / 'y.gif'}: left out, since gif does not hold it: EXIF, XMP."
+    with GifWriter(tmp_path / "z.gif", (16, 12), 0, [b"a note"]) as file:
+        file.write(squares(1)[0], 50)
+    assert upscale_file(Repeat(), tmp_path / "z.gif", tmp_path / "z_SR.gif", options=Options(gifsicle=False)) == []
+    (line,) = upscale_file(Repeat(), tmp_path / "z.gif", tmp_path / "z.webp")
+    assert "left out, since webp does not hold it: comment" in line
 
 
 def test_an_animated_webp_becomes_a_video_and_back(tmp_path):

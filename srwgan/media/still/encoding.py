@@ -27,6 +27,7 @@ from srwgan.media.still.tiff import import_tifffile
 
 LONGEST_JPEG_BLOCK = 65_000  # bytes of EXIF, XMP or IPTC in one JPEG segment, with their headers
 PAGE_NUMBER = 297
+LARGEST_TIFF = 4_000_000_000  # bytes of pixels; larger files have offsets of 64 bits
 HEIF_REQUIREMENT = "python3 -m pip install -r requirements-heif.txt"
 
 
@@ -189,6 +190,8 @@ def encode_tiff(pixels, path, extras, quality):
         for tag, block in packets:
             tags[tag] = block
         metadata = extras.for_pillow("icc_profile", "dpi")
+        if pixels.nbytes > LARGEST_TIFF:
+            metadata["big_tiff"] = True
         to_pillow(pixels).save(path, "TIFF", compression=compression, exif=tags, **metadata)
         return lost
     channels = pixels.shape[-1]

@@ -33,6 +33,9 @@ from srwgan.whole_files import check_file, read_unchanged, written_whole
 MAX_PIXELS = 250_000_000  # in a source; at 4x its result takes 12 GB
 
 
+LARGEST_BMP = 2**32 // 3 - 2**20  # pixels of a file whose size fits in its header
+
+
 class Format(NamedTuple):
     """What a file format can hold."""
 
@@ -247,7 +250,7 @@ def output_format(header, width, height, asked=None):
         return "PNG", f"{header.format} cannot hold transparency: PNG instead."
     if header.bits > 8 and not source.sixteen_bit:
         return "PNG", f"{header.format} cannot hold 16 bits: PNG instead."
-    if max(width, height) > source.longest_side:
+    if max(width, height) > source.longest_side or (header.format == "BMP" and width * height > LARGEST_BMP):
         return "PNG", f"{header.format} cannot hold {width}x{height} pixels: PNG instead."
     return header.format, None
 

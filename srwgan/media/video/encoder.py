@@ -12,6 +12,8 @@ DEFAULT_TIME_BASE = Fraction(1, 360_000)  # holds milliseconds, 90 kHz and NTSC'
 
 @dataclass(frozen=True)
 class Codec:
+    """A codec: FFmpeg's encoder for it, its default and worst constant rate factor, and the encoder's options."""
+
     encoder: str
     crf: int
     max_crf: int
@@ -21,6 +23,8 @@ class Codec:
 
 @dataclass(frozen=True)
 class Container:
+    """A kind of video file: FFmpeg's name for it and what goes into it."""
+
     format: str
     codecs: tuple[str, ...]  # the first is its default
     audio_encoder: str  # for tracks whose own codec it does not take
@@ -43,7 +47,20 @@ CONTAINERS = {
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """All that an encoder's output depends on besides the frames; `size` is even both ways, colors as in H.273."""
+    """All that an encoder's output depends on besides the frames.
+
+    Attributes:
+        codec: one of `CODECS`.
+        crf: constant rate factor.
+        size: (width, height), both even.
+        pixel_aspect: width : height of one pixel.
+        time_base: the unit of timestamps, in seconds.
+        frame_rate: the nominal one.
+        matrix, primaries, transfer: numbers of ITU-T H.273.
+        apple_tag: whether HEVC is named as Apple's players know it.
+        bits: of a sample, 8 or 10.
+        display: the screen that HDR was graded on, and its light, as x265 takes them, or "".
+    """
 
     codec: str
     crf: int
@@ -56,7 +73,7 @@ class EncoderSettings:
     transfer: int
     apple_tag: bool
     bits: int = 8
-    display: str = ""  # the screen that HDR was graded on, and its light, as x265 takes them
+    display: str = ""
 
     def apply(self, context):
         """Sets up an encoder's context that is not open yet."""
@@ -86,15 +103,19 @@ class EncoderSettings:
         return context
 
 
-def container_of(path):
-    """The `Container` for the extension of `path`. Raises ValueError for an unknown one."""
+def container_of(path) -> Container:
+    """The `Container` for the extension of `path`.
+
+    Raises:
+        ValueError: an unknown extension.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in CONTAINERS:
         raise ValueError(f"Received: {path}. Expected a name ending in one of {', '.join(CONTAINERS)}.")
     return CONTAINERS[suffix]
 
 
-def available_codecs(path):
+def available_codecs(path) -> list[str]:
     """Names of the codecs that this PyAV can write in the container of `path`, the default first."""
     av = import_av()
     names = []
@@ -108,7 +129,11 @@ def available_codecs(path):
 
 
 def check_opens(settings, path):
-    """Raises ValueError, before the work, where the encoder does not take such frames."""
+    """Opens the encoder, so that what it does not take is known before the work.
+
+    Raises:
+        ValueError: the frames are larger than the encoder takes.
+    """
     (width, height), codec = settings.size, CODECS[settings.codec]
     longest = max(width, height)
     others = [

@@ -72,8 +72,10 @@ class VideoReader:
         messages: lines for the user: what of the file is lost or guessed, damage found while reading.
         end: when the last frame stops being shown; None until the iteration is through.
 
-    Raises ValueError for a file that is no video or changes while it is read, FileNotFoundError, and ImportError
-    without PyAV.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no video, is damaged, or changes while it is read.
+        ImportError: PyAV is missing.
     """
 
     def __init__(self, path):
@@ -171,8 +173,12 @@ class VideoReader:
             )
 
 
-def probe_video(path):
-    """What the video file `path` holds (`VideoInfo`); its first frame is decoded. Raises as `VideoReader` does."""
+def probe_video(path) -> VideoInfo:
+    """What the video file `path` holds. Its first frame is decoded.
+
+    Raises:
+        As `VideoReader` does.
+    """
     av = import_av()
     path = os.fspath(path)
     with open_video(path) as container:
@@ -215,7 +221,11 @@ def probe_video(path):
 
 
 def open_video(path):
-    """PyAV's input container of the local file `path`; no frame is decoded yet."""
+    """PyAV's input container of the local file `path`, of which no frame is decoded yet.
+
+    Raises:
+        As `VideoReader` does.
+    """
     av = import_av()
     size = os.stat(path).st_size  # a missing file is the FileNotFoundError that users know
     if os.path.isdir(path):
@@ -240,7 +250,7 @@ def _why_not_opened(path):
     return f"{path}: no video. Expected an image, GIF or video."
 
 
-def codec_name(stream):
+def codec_name(stream) -> str:
     """The codec of a stream by its common name ("h264", "mp3", ...), whatever decodes it; "unknown" without one."""
     return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
 
@@ -329,7 +339,9 @@ def _main_stream(container, path):
     from av.stream import Disposition
 
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: its pictures are by a codec that is not supported.")
             return stream
     raise ValueError(f"{path}: holds no video stream (only {_stream_types(container)}).")
 

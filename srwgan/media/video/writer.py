@@ -43,8 +43,11 @@ class VideoWriter:
         goes_on_at: when the next frame is shown at the earliest, seconds as a float; None where nothing was there.
         messages: lines for the user: tracks dropped or encoded anew, starting over.
 
-    Raises ValueError for an unknown extension or codec, a wrong frame or timestamps that do not increase, OSError where
-    it cannot write, ImportError without PyAV.
+    Raises:
+        ValueError: an unknown extension or codec, frames that the encoder does not take, tracks that the container does
+            not take, a wrong frame, or timestamps that do not increase.
+        OSError: it cannot be written.
+        ImportError: PyAV is missing.
     """
 
     def __init__(
