@@ -115,7 +115,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"testGenerator.py: {error}", file=sys.stderr)
         return 2
 

@@ -146,15 +146,25 @@ def _held_back():
     if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield 2
         return
+    with stderr_held_back() as stderr:
+        yield stderr
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # loads the drivers, which is where most is printed
+
+
+@contextmanager
+def stderr_held_back():
+    """Holds back what libraries print to stderr, and shows it where the block fails.
+
+    Gives a file descriptor of the stderr that is held back.
+    """
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield stderr
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # loads the drivers, which is where most is printed
         except Exception:
             held.seek(0)
             os.write(stderr, held.read())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srwgan.commandline import stderr_held_back
 from srwgan.memory import usable_cores
 from srwgan.networks.model_folder import CONFIG_FILE, LITERT_FILE
 from srwgan.upscaling.tiled import TiledUpscaler
@@ -101,8 +102,10 @@ class LiteNetwork:
             config = json.loads((folder / CONFIG_FILE).read_text())
             self.scale, self.halo = config["scale"], config["receptive_field"]
             self.alignment, self.filters = config["alignment"], config["filters"]
-            self.interpreter = interpreter(str(folder / LITERT_FILE), num_threads=usable_cores())
-            self.run = self.interpreter.get_signature_runner("tiles")
+            with stderr_held_back():  # where LiteRT tells, at its first run, of the kernels that it takes
+                self.interpreter = interpreter(str(folder / LITERT_FILE), num_threads=usable_cores())
+                self.run = self.interpreter.get_signature_runner("tiles")
+                self.run(tiles=np.zeros((1, 2 * self.halo + 1, 2 * self.halo + 1, 3), np.float32))
         except (ValueError, KeyError, RuntimeError) as error:
             raise ValueError(f"Received: {folder / LITERT_FILE}, not a generator that LiteRT reads.") from error
         self.lock = threading.Lock()  # an interpreter runs one input at a time

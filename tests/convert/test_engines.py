@@ -132,7 +132,8 @@ def test_tensorflow_is_not_imported(exported, job, tmp_path):
     shutil.copy(job.source, tmp_path / "other.png")
     flags = ["--engine", "litert", "--model", str(exported), "--output", str(tmp_path / "out")]
     command = [sys.executable, "-c", script, str(tmp_path / "photo.png"), str(tmp_path / "other.png"), *flags]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert len(result.stderr.splitlines()) == 2 and "XNNPACK" not in result.stderr, result.stderr
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
