@@ -271,8 +271,8 @@ def add_results(group):
     )
     group.add_argument(
         "--format", metavar="EXT",
-        help="png, jpg, webp, bmp or tif for images; gif, mp4, mov, mkv or webm for GIFs and videos. Default: the "
-        "source's, or PNG where that cannot hold the result",
+        help="png, jpg, webp, avif, heic, bmp or tif for images; gif, webp, apng, avif, mp4, mov, mkv or webm for GIFs, "
+        "animations and videos. Default: the source's, or PNG or MP4 where that cannot be",
     )  # fmt: skip
     group.add_argument(
         "--quality", type=whole(), metavar="1-100", help="of JPEG, AVIF, HEIC and WebP (100: lossless). Default: 95"
@@ -321,7 +321,9 @@ def add_gifs(group):
 
 
 def add_videos(group):
-    group.add_argument("--codec", choices=list(CODECS), help="default: h264, or vp9 in WebM")
+    group.add_argument(
+        "--codec", choices=list(CODECS), help="default: h264, or vp9 in WebM; hevc or av1 for films of 10 bits"
+    )
     group.add_argument("--crf", type=whole(), metavar="N", help="0 is best and largest. Default: by codec, h264: 18")
     group.add_argument("--resume", action="store_true", help="go on with an interrupted video where that is safe")
 
