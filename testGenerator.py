@@ -271,8 +271,8 @@ def add_results(group):
     )
     group.add_argument(
         "--format", metavar="EXT",
-        help="png, jpg, webp, avif, heic, bmp or tif for images; gif, webp, apng, avif, mp4, mov, mkv or webm for GIFs, "
-        "animations and videos. Default: the source's, or PNG or MP4 where that cannot be",
+        help="png, jpg, webp, avif, heic, bmp or tif for images; gif, webp, apng, avif, mp4, mov, mkv or webm for "
+        "GIFs, animations and videos. Default: the source's, or PNG or MP4 where that cannot be",
     )  # fmt: skip
     group.add_argument(
         "--quality", type=whole(), metavar="1-100", help="of JPEG, AVIF, HEIC and WebP (100: lossless). Default: 95"
