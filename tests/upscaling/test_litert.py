@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from srwgan.networks.generator import Generator
-from srwgan.networks.model_folder import CONFIG_FILE, LITERT_FILE
+from srwgan.networks.model_folder import CONFIG_FILE, LITERT_FILE, MAIN, found
+from srwgan.networks.saving import load_generator
 from srwgan.upscaling import litert
 from srwgan.upscaling.litert import LiteUpscaler, export_litert
 from srwgan.upscaling.upscaler import Upscaler
@@ -117,3 +118,11 @@ def no_litert(name, *arguments, **more):
     if name.startswith("ai_edge_litert"):
         raise ImportError(name)
     return real_import(name, *arguments, **more)
+
+
+@pytest.mark.parametrize("end", [".", "faithful", "robust"])
+def test_the_files_that_come_with_the_repository_are_of_the_weights_beside_them(end):
+    folder = found(MAIN) / end
+    photo = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    expected = Upscaler(load_generator(folder), "float32").image(photo)
+    assert difference(LiteUpscaler(folder).image(photo), expected) <= 1
