@@ -12,6 +12,7 @@ from srwgan.commandline import one_line, print_line
 from srwgan.convert.clips import upscale_clip
 from srwgan.convert.jobs import Job, find_jobs, is_done, kind_of, own_targets, plan_target
 from srwgan.convert.options import MOVING_SUFFIXES, Options
+from srwgan.media.still.encoding import has_hidden_colors
 from srwgan.media.still.images import OTHER_SUFFIXES, SUFFIXES, read_image, write_image
 from srwgan.memory import available_memory
 from srwgan.pixels import resize
@@ -172,13 +173,12 @@ def upscaled_picture(upscaler, pixels: np.ndarray, *, alpha: str = "transparency
     if channels in (1, 3):
         return upscaler.image(pixels, progress)
     colors, alphas = np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:])
-    hidden = colors[alphas[..., 0] == 0]
     if alpha == "data" or not alphas.any():
         first, second = in_parts(progress, 2)
         alphas = upscaler.image(alphas, second) if alphas.any() else np.zeros(1, alphas.dtype)
         colors = upscaler.image(colors, first)
         return np.concatenate([colors, np.broadcast_to(alphas, (*colors.shape[:2], 1))], axis=-1)
-    if not len(hidden) or (hidden == hidden[0]).all():
+    if not has_hidden_colors(pixels):
         return upscaler.image(pixels, progress)
     first, second = in_parts(progress, 2)
     result, stored = upscaler.image(pixels, first), upscaler.image(colors, second)
@@ -196,13 +196,17 @@ def in_parts(progress, count):
 
 
 def resized_picture(pixels, size, *, alpha):
-    """As `pixels.resize`; where alpha is data, or 0 everywhere, colors do not count by it."""
+    """As `pixels.resize`, which lets colors count by their alpha; those under alpha 0 are kept as they are stored."""
     if pixels.shape[-1] in (1, 3) or pixels.shape[1::-1] == tuple(size):
         return resize(pixels, size)
     if alpha == "data" or not pixels[..., -1].any():
         parts = np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:])
         return np.concatenate([resize(part, size) for part in parts], axis=-1)
-    return resize(pixels, size)
+    result = resize(pixels, size)
+    if has_hidden_colors(pixels):
+        stored = resize(np.ascontiguousarray(pixels[..., :-1]), size)
+        result[..., :-1] = np.where(result[..., -1:] == 0, stored, result[..., :-1])
+    return result
 
 
 def check_memory(source, result_bytes):

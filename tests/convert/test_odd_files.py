@@ -87,6 +87,18 @@ def test_a_texture_whose_alpha_is_zero_everywhere_keeps_its_colors(tmp_path):
         assert not result[..., 3].any() and len(np.unique(result[..., :3])) > 20
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_colors_under_alpha_stay_through_files_and_sizes(tmp_path, suffix):
+    pixels = noise(6, 8, 4)
+    pixels[:3, :, 3], pixels[3:, :, 3] = 0, 200
+    write_image(Picture(pixels), tmp_path / f"texture{suffix}", quality=100)
+    np.testing.assert_array_equal(read_image(tmp_path / f"texture{suffix}").pixels, pixels)
+    options = Options(size=(20, 15), quality=100)
+    upscale_file(Repeat(), tmp_path / f"texture{suffix}", tmp_path / f"out{suffix}", options=options)
+    result = read_image(tmp_path / f"out{suffix}").pixels
+    assert len(np.unique(result[:4, :, :3])) > 50 and not result[:4, :, 3].any()
+
+
 def test_alpha_may_be_data(tmp_path):
     seen = []
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from srwgan.media.kinds import is_media, kind_of, type_of
 from srwgan.media.still.images import Picture, read_header, read_image, write_image
-from srwgan.media.still.metadata import photoshop_marker
+from srwgan.media.still.metadata import photoshop_marker, stored_orientation
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -98,6 +98,7 @@ def test_damaged_unsupported_and_not_an_image_are_three_messages(tmp_path):
     save(tmp_path / "twelve.jpg", twelve[:at] + b"\x0c" + twelve[at + 1 :])
     save(tmp_path / "lossless.jpg", twelve.replace(b"\xff\xc0", b"\xff\xc3"))
     save(tmp_path / "x.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    save(tmp_path / "x.jxl", b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 99)
     save(tmp_path / "text.png", b"Dear diary, " * 30)
     save(tmp_path / "cut.jpg", twelve[:200])
     save(tmp_path / "raw.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + b"\0" * 99)
@@ -109,6 +110,7 @@ def test_damaged_unsupported_and_not_an_image_are_three_messages(tmp_path):
         "wide.tif": "a TIFF with 32 bits a sample, which is not supported",
         "wide_rgb.tif": "a TIFF with 32 bits a sample, which is not supported",
         "x.eps": "an EPS, which is not supported",
+        "x.jxl": "a JPEG XL, which is not supported",
         "text.png": "not an image",
         "cut.jpg": "damaged: the JPEG is cut off",
         "raw.cr3": "a camera's raw file",
@@ -182,6 +184,20 @@ def test_run_length_bmps_of_16_colors(tmp_path):
     path = save(tmp_path / "x.bmp", data)
     np.testing.assert_array_equal(read_image(path).pixels, pixels)
     assert read_header(path)[1:] == (13, 2, False, 8)
+
+
+def test_run_length_bmps_that_are_cut_off_or_at_odd_places(tmp_path):
+    pytest.importorskip("av")
+    data, pixels = rle4_bytes()
+    for count in (3, 9, 15):
+        with pytest.raises(ValueError, match="x.bmp: damaged: the BMP is cut off"):
+            read_image(save(tmp_path / "x.bmp", data[:-count]))
+    palette = noise(256, 3, seed=1)
+    table = b"".join(bytes([*color[::-1], 0]) for color in palette) + b"\0"  # the pixels start at an odd byte
+    runs = bytes([3, 7, 0, 3, 9, 8, 7, 0, 0, 0, 6, 4, 0, 1])
+    whole = bmp_bytes(6, 2, 8, runs, 1, palette=table)
+    wanted = palette[np.array([[4] * 6, [7, 7, 7, 9, 8, 7]])]
+    np.testing.assert_array_equal(read_image(save(tmp_path / "x.bmp", whole)).pixels, wanted)
 
 
 def test_without_pyav_a_line_says_what_a_picture_needs(tmp_path, monkeypatch):
@@ -365,6 +381,28 @@ def test_sixteen_bit_tiffs_keep_xmp_iptc_and_their_documents_tags(tmp_path):
         assert b"(c) somebody" in again.xmp and again.iptc == IPTC
         with Image.open(tmp_path / "y.tif") as tiff:
             assert tiff.tag_v2[269] == "the book" and tiff.tag_v2[297] == (3, 9)
+
+
+def test_a_jpeg_2000_keeps_its_xmp_and_comment(tmp_path):
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "x.jp2", comment="from slide 12")
+    box = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + XMP
+    data = (tmp_path / "x.jp2").read_bytes()
+    at = data.index(b"jp2c") - 4
+    path = save(tmp_path / "x.jp2", data[:at] + struct.pack(">I", len(box) + 4) + box + data[at:])
+    picture = read_image(path)
+    assert picture.xmp == XMP
+    write_image(picture, tmp_path / "y.png")
+    assert b"(c) somebody" in read_image(tmp_path / "y.png").xmp
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["H", "I"])
+def test_the_orientation_of_a_block_that_cannot_be_read(order, kind):
+    value = struct.pack(order + kind, 6).ljust(4, b"\0")
+    entry = struct.pack(order + "HHI", 274, 3 if kind == "H" else 4, 1) + value
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+    assert stored_orientation(b"Exif\0\0" + header + entry) == 6
+    assert stored_orientation(b"Exif\0\0" + header + entry[:7]) == 1
 
 
 def test_a_png_keeps_its_xmp(tmp_path):

@@ -1,4 +1,4 @@
-"""BMPs whose samples lie in bit fields that neither Pillow nor FFmpeg knows.
+"""BMPs: bit fields that neither Pillow nor FFmpeg knows, and whether run-length codes are whole.
 
     header (14) | DIB header (40 or more) | masks of red, green, blue, alpha | pixels, rows of 4-byte multiples
 
@@ -10,6 +10,7 @@ import struct
 import numpy as np
 
 BIT_FIELDS, BIT_FIELDS_ALPHA = 3, 6  # compressions
+RLE8, RLE4 = 1, 2
 BYTES = {16: "<u2", 32: "<u4"}
 
 
@@ -35,6 +36,47 @@ def decode_bit_fields(data: bytes) -> np.ndarray | None:
     planes = [sample(packed, mask) for mask in masks if mask]
     pixels = np.stack(planes, axis=-1)
     return pixels[::-1] if height > 0 else pixels
+
+
+def run_length(data: bytes) -> int:
+    """The run-length compression of a BMP, `RLE8` or `RLE4`; 0 for another kind."""
+    if data[:2] != b"BM" or len(data) < 54 or int.from_bytes(data[14:18], "little") < 40:
+        return 0
+    compression = int.from_bytes(data[30:34], "little")
+    return compression if compression in (RLE8, RLE4) else 0
+
+
+def runs_are_whole(data: bytes) -> bool:
+    """Whether run-length codes go on to the end of the bitmap, or of its last row.
+
+    5 c         five pixels of the color c          0 n ...     n pixels, each with its own, and a byte to even
+    0 0         end of the row                      0 2 x y     x pixels to the right and y rows up
+    0 1         end of the bitmap
+    """
+    (at,) = struct.unpack_from("<I", data, 10)
+    width, height = struct.unpack_from("<ii", data, 18)
+    column, row, per_byte = 0, 0, 2 if run_length(data) == RLE4 else 1
+    while at + 2 <= len(data):
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count:
+            column += count
+        elif value == 0:
+            column, row = 0, row + 1
+        elif value == 1:
+            return True
+        elif value == 2:
+            if at + 2 > len(data):
+                return False
+            column, row = column + data[at], row + data[at + 1]
+            at += 2
+        else:
+            stored = -(-value // per_byte)
+            at += stored + stored % 2
+            column += value
+        if row >= abs(height) or (row == abs(height) - 1 and column >= width):
+            return True
+    return False
 
 
 def sample(packed, mask):

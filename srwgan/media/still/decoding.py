@@ -8,14 +8,14 @@ import sys
 import numpy as np
 from PIL import Image, ImageCms
 
-from srwgan.media.still.errors import ReadError, unsupported
+from srwgan.media.still.bmp import RLE4, run_length, runs_are_whole
+from srwgan.media.still.errors import CutOff, ReadError, unsupported
 from srwgan.media.still.metadata import silent_warnings
 from srwgan.media.still.second_decoder import decode_by_ffmpeg
 from srwgan.media.still.tiff import decode_by_tifffile, libtiff_speaks, needs_tifffile
 
 # Formats whose fourth channel is as often unused, and then 0, as it is an alpha.
 UNSURE_ALPHA = ("BMP", "DIB", "TGA", "ICO")
-RLE8, RLE4 = 1, 2  # BMP's compressions of palettes
 
 
 def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
@@ -31,8 +31,12 @@ def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
         return decode_by_tifffile(data, page, path)
     if deep_png(image):
         return decode_deep_png(image, data, path)
-    if run_length_bmp(image, data) == RLE4:
-        return decode_by_ffmpeg(data, path, "a run-length encoded BMP of 16 colors")
+    if run_length(data):
+        if not runs_are_whole(data):
+            raise CutOff(f"{path}: damaged: the BMP is cut off.")
+        start = int.from_bytes(data[10:14], "little")
+        if run_length(data) == RLE4 or start % 2:  # where Pillow (12.3) loses count
+            return decode_by_ffmpeg(data, path, "a run-length encoded BMP of this kind")
     if image.format == "TIFF" and any(tile[0] == "libtiff" for tile in image.tile):
         with silent_warnings(), libtiff_speaks(path):
             image.load()
@@ -66,14 +70,6 @@ def decode_deep_png(image, data, path):
         return tf.io.decode_png(data, dtype=tf.uint16).numpy()
     rgba = tf.io.decode_png(data, channels=4, dtype=tf.uint16).numpy()
     return rgba[..., [0, 3]] if image.mode.startswith("I") else rgba
-
-
-def run_length_bmp(image, data):
-    """The run-length compression of a BMP, `RLE8` or `RLE4`, else 0. Pillow (12.3) drops odd pixels of the second."""
-    if image.format not in ("BMP", "DIB") or data[:2] != b"BM":
-        return 0
-    compression = int.from_bytes(data[30:34], "little") if int.from_bytes(data[14:18], "little") >= 40 else 0
-    return compression if compression in (RLE8, RLE4) else 0
 
 
 def sixteen_bit_gray(image, path, page):

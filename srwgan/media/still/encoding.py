@@ -142,8 +142,17 @@ def encode_jpeg(pixels, path, extras, quality):
 
 def encode_webp(pixels, path, extras, quality):
     metadata = extras.for_pillow("icc_profile", "exif", "xmp")
-    to_pillow(pixels).save(path, "WEBP", quality=quality, lossless=quality == 100, **metadata)
+    exact = has_hidden_colors(pixels)  # else WebP makes them black
+    to_pillow(pixels).save(path, "WEBP", quality=quality, lossless=quality == 100, exact=exact, **metadata)
     return extras.lost("exif", "xmp")
+
+
+def has_hidden_colors(pixels: np.ndarray) -> bool:
+    """Whether there are colors, more than one, where a picture (H, W, 2 or 4) is fully transparent."""
+    if pixels.shape[-1] in (1, 3):
+        return False
+    hidden = pixels[pixels[..., -1] == 0, :-1]
+    return bool(len(hidden)) and bool((hidden != hidden[0]).any())
 
 
 def encode_avif(pixels, path, extras, quality):

@@ -51,6 +51,10 @@ def decoding_errors(path, data=None):
         raise
     except MemoryError:
         raise ReadError(f"{path}: too large for this machine's memory.") from None
+    except NameError as error:
+        if type(error) is NameError:
+            raise  # a fault of this project
+        raise explained(error, path, data) from error
     except Exception as error:  # plugins raise OSError, SyntaxError, struct.error, IndexError, zlib.error, ...
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # of the system: no such file, a disk that fails; a decoder that seeks nowhere gets EINVAL
@@ -70,6 +74,8 @@ def explained(error, path, data=None):
         return ReadError(f"{path}: not an image but {'a sound file' if found == 'audio' else 'a video'} ({found}).")
     name = found or "picture"
     texts = [str(error)] if not unidentified else plugin_errors(data)
+    if unidentified and not texts:  # no plugin knows such files
+        return unsupported(path, name)
     if isinstance(error, NotImplementedError) or any(UNSUPPORTED_WORDS.search(text) for text in texts):
         return unsupported(path, name)
     if any(CUT_OFF_WORDS.search(text) for text in texts):

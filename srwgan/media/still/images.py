@@ -12,10 +12,11 @@ from PIL import Image, features
 from srwgan.media.kinds import HEAD_BYTES, type_of
 from srwgan.media.still import png
 from srwgan.media.still.bmp import decode_bit_fields, has_bit_fields
-from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_png, reduced_bits, run_length_bmp
+from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_png, reduced_bits
 from srwgan.media.still.encoding import ENCODERS, Extras, import_pillow_heif
 from srwgan.media.still.errors import Damaged, ReadError, decoding_errors, unsupported
 from srwgan.media.still.metadata import (
+    EXTENDED_XMP,
     UPRIGHT,
     fitted_xmp,
     profile_matches,
@@ -131,6 +132,8 @@ def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
                 png.check_pixels(data, path)
             pixels = decode(image, data, path, page)  # before EXIF: a PNG's may follow its pixels
             notes += frame_notes(image, path)
+            if image.format in ("JPEG", "MPO") and EXTENDED_XMP in data:
+                notes.append(f"{path}: the second part of its XMP, of more than 64 kB, is left out.")
             orientation, exif = take_exif(image, path, notes)
             picture = Picture(
                 pixels=np.ascontiguousarray(UPRIGHT[orientation](pixels)),
@@ -140,7 +143,7 @@ def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
                 dpi=take_dpi(image),
                 text=dict(getattr(image, "text", None) or {}),
                 colors=png.color_chunks(data, path) if image.format == "PNG" else {},
-                xmp=take_xmp(image),
+                xmp=take_xmp(image, data),
                 iptc=take_iptc(image),
                 comment=take_comment(image),
                 notes=notes,
@@ -222,7 +225,7 @@ def read_header(path, max_pixels=MAX_PIXELS) -> Header:
             alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
             if page and needs_tifffile(page):
                 alpha = page.samples in (2, 4)
-            elif alpha and image.format in UNSURE_ALPHA and not run_length_bmp(image, b""):
+            elif alpha and image.format in UNSURE_ALPHA:
                 image.load()
                 alpha = image.mode == "RGBA" and image.getextrema()[3][1] > 0
             deep = (

@@ -30,6 +30,8 @@ DESCRIPTIVE_TAGS = {269, 270, 271, 272, 274, 282, 283, 285, 296, 297, 305, 306, 
 LAYOUT_TAGS = (
     set(range(254, 348)) - DESCRIPTIVE_TAGS | set(range(512, 533)) | {XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG, 34675, 37724}
 )
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # what does not fit in a JPEG's first segment of it
 PIXEL_SIZE_TAGS = (0xA002, 0xA003)
 # XMP's properties that speak of pixels: those of the picture itself, and those of a panorama that it is a part of.
 WIDTHS, HEIGHTS = ("tiff:ImageWidth", "exif:PixelXDimension"), ("tiff:ImageLength", "exif:PixelYDimension")
@@ -127,9 +129,10 @@ def stored_orientation(block):
         (start,) = struct.unpack_from(order + "I", block, 4)
         (count,) = struct.unpack_from(order + "H", block, start)
         for number in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * number)
-            if tag == ExifTags.Base.Orientation and kind in (3, 8):
-                return value
+            at = start + 2 + 12 * number
+            tag, kind, _ = struct.unpack_from(order + "HHI", block, at)
+            if tag == ExifTags.Base.Orientation and kind in (3, 4, 8):
+                return struct.unpack_from(order + ("I" if kind == 4 else "H"), block, at + 8)[0]
     except (struct.error, TypeError):
         pass
     return 1
@@ -168,12 +171,27 @@ def extra_tiff_tags(exif: bytes | None) -> list[tuple]:
 # XMP
 
 
-def take_xmp(image: Image.Image) -> bytes | None:
-    """The picture's XMP packet, without the marks of a packet that may be edited in place."""
+def take_xmp(image: Image.Image, data: bytes = b"") -> bytes | None:
+    """The picture's XMP packet.
+
+    Args:
+        data: the file's bytes, for JPEG 2000, of which Pillow passes it over.
+    """
+    if image.format == "JPEG2000":
+        return jpeg_2000_xmp(data)
     xmp = image.info.get("xmp") or (getattr(image, "text", None) or {}).get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8")
     return bytes(xmp).rstrip(b"\0") or None if isinstance(xmp, (bytes, bytearray)) else None
+
+
+def jpeg_2000_xmp(data):
+    """The XMP packet of a JPEG 2000 file: the body of the box "uuid" whose first 16 bytes are XMP's."""
+    at = data.find(b"uuid" + XMP_UUID)
+    if at < 4:
+        return None
+    length = int.from_bytes(data[at - 4 : at], "big")
+    return data[at + 20 : at - 4 + length] if length else data[at + 20 :]
 
 
 def fitted_xmp(xmp: bytes, source_size: tuple[int, int], size: tuple[int, int]) -> bytes:
