@@ -105,6 +105,16 @@ def test_a_picture_over_a_limit_is_refused_in_a_sentence(picture, limit):
         Limits(**limit).check(picture)
 
 
+def test_a_photo_that_a_phone_took_lying_down_is_as_wide_as_it_is_seen(tmp_path):
+    path, exif = tmp_path / "phone.jpg", Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    facts = Limits().check(path)
+    assert (facts.width, facts.height) == (30, 40)
+    result = result_of(path, results_folder(tmp_path))
+    assert (result.size, result.result_size) == ((30, 40), (60, 80))
+
+
 @pytest.mark.parametrize("name", ["gif", "video"])
 @pytest.mark.parametrize("limit", [{"pixels": 1000}, {"frames": 3}, {"seconds": 0.1}])
 def test_a_clip_over_a_limit_is_refused(request, name, limit):

@@ -220,7 +220,7 @@ def test_a_page_that_is_closed_leaves_nothing(serve, how):
 
 
 def test_the_disk_is_bounded_for_a_page_and_for_all(serve):
-    server = serve(page_bytes=1_000, all_bytes=150_000)
+    server = serve(page_bytes=100_000, all_bytes=150_000)
     client = Client(server.url).open().listen()
     content = b"x" * 90_000
     assert client.upload("a.png", content).status == 422  # no picture, but there was room

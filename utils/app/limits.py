@@ -7,15 +7,17 @@ from pathlib import Path
 from srwgan.convert.jobs import kind_of
 from srwgan.media.animation import AnimationReader
 from srwgan.media.gif import GifReader
-from srwgan.media.still.images import read_header
+from srwgan.media.still.images import open_image, read_header
+from srwgan.media.still.metadata import take_exif
 from srwgan.media.video.pyav import import_av
 
 # Of what Pillow reads; others start outside programs (EPS) or are seldom met.
-IMAGE_FORMATS = "AVIF BMP DDS GIF ICO JPEG JPEG2000 PCX PNG PPM PSD TGA TIFF WEBP".split()
+IMAGE_FORMATS = "AVIF BMP DDS GIF HEIF ICO JPEG JPEG2000 PCX PNG PPM PSD TGA TIFF WEBP".split()
 # FFmpeg's names of containers; the others include playlists, which open files that they name.
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
 ENLARGEMENT = 16  # a result has at most so many times the pixels that a source may have
 LONGEST_STEM = 80
+LYING_DOWN = 5  # EXIF's orientations from here on turn a picture by a quarter
 
 
 EXPECTED = "Expected a picture (PNG, JPEG, WebP, AVIF, BMP, TIFF), a GIF, or a video (MP4, MOV, WebM, MKV, AVI, MPEG)."
@@ -27,7 +29,7 @@ class FileFacts:
 
     Attributes:
         kind: "image", "gif", "animation" (a PNG, WebP or AVIF that moves) or "video".
-        width, height: in pixels; of a photograph before its EXIF orientation is applied.
+        width, height: in pixels; of a photograph as its EXIF orientation turns it.
         frames: how many; 1 for an image; None where the file does not tell.
         seconds: how long a GIF or video plays; None where the file does not tell.
     """
@@ -104,7 +106,10 @@ class Limits:
         header = read_header(path, self.pixels)
         if header.format not in IMAGE_FORMATS:
             raise ValueError(f"{path}: {header.format} is not taken here. {EXPECTED}")
-        return FileFacts("image", header.width, header.height, frames=1)
+        with open(path, "rb") as file, open_image(file, path, self.pixels) as image:
+            orientation, _ = take_exif(image, path, [])
+        width, height = header[1:3] if orientation < LYING_DOWN else header[2:0:-1]
+        return FileFacts("image", width, height, frames=1)
 
     def gif_facts(self, path):
         with GifReader(path) as reader:

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from srwgan.convert import engines
+from srwgan.convert.engines import Settings, is_installed
 from srwgan.networks.model_folder import MAIN, ROBUST, has_faithful_end, robust_of
 
 KEPT = 4  # upscalers in memory, each a generator in one precision
@@ -164,7 +166,6 @@ class Models:
 
 
 def load_upscaler(path, precision, *, fidelity):
-    from srwgan.networks.mixing import load_at_fidelity  # starts TensorFlow
-    from srwgan.upscaling.upscaler import Upscaler
-
-    return Upscaler(load_at_fidelity(path, fidelity), precision)
+    """The upscaler on TensorFlow, which a server starts once; on LiteRT where only that is installed."""
+    engine = "tensorflow" if is_installed("tensorflow") else "litert"
+    return engines.load_upscaler(engine, path, Settings(fidelity=fidelity, precision=precision))

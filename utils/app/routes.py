@@ -255,6 +255,7 @@ async def upload(service, session, request):
     except ValueError as error:
         return refusal(413, str(error))
     service.arriving += size
+    session.arriving += size
     try:
         if refused := await no_room(service, session):
             return refused
@@ -277,6 +278,7 @@ async def upload(service, session, request):
         return refusal(422, without_folder(str(error), session.folder))
     finally:
         service.arriving -= size
+        session.arriving -= size
     return JSONResponse(taken(session, path, facts))
 
 
@@ -285,7 +287,7 @@ async def no_room(service, session):
     limits, root = service.limits, service.sessions.root
     if shutil.disk_usage(root).free - service.arriving < KEPT_FREE:
         return refusal(507, DISK_FULL)
-    if await asyncio.to_thread(folder_bytes, session.folder) + service.arriving > limits.page_bytes + limits.bytes:
+    if await asyncio.to_thread(folder_bytes, session.folder) + session.arriving > limits.page_bytes:
         return refusal(507, "This page's files take too much room. Please remove some results first.")
     if await asyncio.to_thread(folder_bytes, root) + service.arriving > limits.all_bytes:
         return refusal(507, "The server has no room for more files just now. Please try again in a few minutes.")

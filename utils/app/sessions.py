@@ -56,6 +56,7 @@ class Session:
         place: (name of the file at hand, its number, number of files) of the job.
         later: seconds that the job's later files are expected to take.
         listeners: open connections through which it hears of events.
+        arriving: bytes of uploads that have not arrived yet.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Session:
     place: tuple = ("", 1, 1)
     later: float = 0.0
     listeners: int = 0
+    arriving: int = 0
     closed: bool = False
     unheard_since: float = field(default_factory=time.monotonic)
     acted_at: float = field(default_factory=time.monotonic)

@@ -47,7 +47,7 @@ class Plan:
         model: the generator's name.
         key: what its pace is known by, see `Pace`.
         seconds: expected.
-        size: (width, height) of the result; a photograph's EXIF may turn it.
+        size: (width, height) of the result.
     """
 
     model: str

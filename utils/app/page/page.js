@@ -255,11 +255,11 @@ async function connect() {
 }
 
 function lost(is) {
-  $("wish").classList.toggle("lost", is);
-  if (is && working) $("job-step").textContent = "The connection is lost. Trying again …";
+  $("connection").textContent = is ? "The connection to the server is lost. Trying again …" : "";
 }
 
 async function gone() {
+  lost(false);
   setWorking(false);
   chosen.clear();
   original.clear();
