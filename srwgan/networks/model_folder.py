@@ -14,6 +14,7 @@ from pathlib import Path
 MAIN = "SRWGAN_Gen"  # the generator that comes with this repository
 PROJECT = Path(__file__).resolve().parents[2]
 GENERATOR_FILE = "generator.keras"
+DISCRIMINATOR_FILE = "discriminator.keras"
 LITERT_FILE = "generator.tflite"
 CONFIG_FILE = "config.json"
 FAITHFUL = "faithful"

@@ -15,10 +15,8 @@ from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.edges import image_operator
 from srwgan.networks.foreign_generator import ForeignGenerator, short
 from srwgan.networks.generator import Generator, with_precision
-from srwgan.networks.model_folder import GENERATOR_FILE
+from srwgan.networks.model_folder import DISCRIMINATOR_FILE, GENERATOR_FILE
 from srwgan.whole_files import folder_written_whole, write_json, write_text
-
-DISCRIMINATOR_FILE = "discriminator.keras"
 
 
 def export_generator(

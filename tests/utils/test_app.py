@@ -311,6 +311,8 @@ def test_generators_are_found_alone_and_in_folders(tmp_path):
     first = make_model(tmp_path / "a" / "SRWGAN_Gen")
     second, third = make_model(tmp_path / "b" / "SRWGAN_Gen"), make_model(tmp_path / "b" / "Other_Gen")
     (make_model(tmp_path / "b" / "SRWGAN_Dis") / "discriminator.keras").touch()
+    for name in "generator.keras", "discriminator.keras":
+        (second / name).touch()  # a generator that comes with its discriminator, to go on training
     found = find_generators([first, tmp_path / "b", first])
     assert found == {"SRWGAN_Gen": first, "Other_Gen": third, "b/SRWGAN_Gen": second}
     with pytest.raises(FileNotFoundError, match="nowhere"):

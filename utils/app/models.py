@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srwgan.convert import engines
 from srwgan.convert.engines import Settings, is_installed
-from srwgan.networks.model_folder import MAIN, ROBUST, has_faithful_end, robust_of
+from srwgan.networks.model_folder import DISCRIMINATOR_FILE, GENERATOR_FILE, MAIN, ROBUST, has_faithful_end, robust_of
 
 KEPT = 4  # upscalers in memory, each a generator in one precision
 AUTOMATIC = ""  # the name of no generator: each kind of file gets the one that the command line gives it
@@ -59,9 +59,11 @@ def find_generators(paths: list) -> dict[str, Path]:
 
 
 def is_generator(path):
+    """Whether there is a generator at `path`, which may have the discriminator that it was trained with beside it."""
     if path.is_dir():
-        return (path / "saved_model.pb").is_file() and not (path / "discriminator.keras").is_file()
-    return path.suffix == ".keras"
+        has_generator, has_discriminator = ((path / name).is_file() for name in (GENERATOR_FILE, DISCRIMINATOR_FILE))
+        return (path / "saved_model.pb").is_file() and (has_generator or not has_discriminator)
+    return path.suffix == ".keras" and path.name != DISCRIMINATOR_FILE
 
 
 def unused_name(path, names):
