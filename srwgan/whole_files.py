@@ -43,6 +43,15 @@ def check_file(path):
     return stat
 
 
+def walk(folder) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`, sorted, which follows links, but into no folder that is being gone through."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        parts = Path(parent).resolve(), *Path(parent).parents
+        above = {os.path.realpath(part) for part in parts}
+        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) not in above)
+        yield parent, folders, sorted(names)
+
+
 def can_be_made(folder) -> bool:
     """Whether a folder is there or can be made, and files can be written in it."""
     folder = Path(folder).absolute()

@@ -9,6 +9,7 @@ from srwgan.media.animation import WRITERS
 from srwgan.media.kinds import HEAD_BYTES, VIDEO_SUFFIXES, is_media, kind_of, type_of
 from srwgan.media.still.images import FORMATS, OTHER_SUFFIXES, SUFFIXES, output_format, read_header
 from srwgan.media.video import CONTAINERS
+from srwgan.whole_files import walk
 
 __all__ = ["Found", "Job", "find_jobs", "is_done", "kind_of", "own_targets", "plan_target"]
 
@@ -88,18 +89,16 @@ def files_in(folder, output, passed_over):
     Links are followed, but none into a folder that is being gone through.
     """
     output, found = output.resolve(), []
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in walk(folder):
         parent = Path(parent)
-        above = {part.resolve() for part in (parent, *parent.parents)}
-        folders[:] = sorted(
+        folders[:] = [
             name
             for name in folders
             if not name.startswith(".")
             and not name.endswith(".parts")  # of a video that was interrupted
             and (parent / name).resolve() != output
-            and (parent / name).resolve() not in above
-        )
-        for name in sorted(names):
+        ]
+        for name in names:
             path = parent / name
             if name.startswith(".") or (path.stem.endswith("_SR") and folder.resolve() == output):
                 continue

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from srwgan.media.still.images import fit_pixels, read_image
 from srwgan.pixels import resize
-from srwgan.whole_files import read_json, write_json, written_whole
+from srwgan.whole_files import read_json, walk, write_json, written_whole
 
 log = logging.getLogger("srwgan")
 
@@ -123,9 +123,9 @@ def find_photos(folder, subfolders: Sequence[str] = TRAIN_FOLDERS) -> list[str]:
         raise ValueError(f"Received: datapath {folder}, a file. Expected a folder of photographs.")
     folder = next((folder / name for name in subfolders if (folder / name).is_dir()), folder)
     paths = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if "_LR" not in f and not f.startswith("."))
-        paths += [os.path.join(parent, name) for name in sorted(names) if name.lower().endswith(EXTENSIONS)]
+    for parent, folders, names in walk(folder):
+        folders[:] = [name for name in folders if "_LR" not in name and not name.startswith(".")]
+        paths += [os.path.join(parent, name) for name in names if name.lower().endswith(EXTENSIONS)]
     return paths
 
 

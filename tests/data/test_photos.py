@@ -99,6 +99,15 @@ def test_photographs_are_found_recursively_and_divided_as_div2k_is(tmp_path):
     assert [os.path.basename(path) for path in find_photos(tmp_path)] == ["0001.png"]
 
 
+def test_linked_folders_are_followed_and_loops_are_not(tmp_path, rgb):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "Datasets").mkdir()
+    Image.fromarray(rgb).save(tmp_path / "album" / "a.png")
+    (tmp_path / "Datasets" / "holiday").symlink_to(tmp_path / "album", target_is_directory=True)
+    (tmp_path / "album" / "up").symlink_to(tmp_path / "Datasets", target_is_directory=True)
+    assert find_photos(tmp_path / "Datasets", ()) == [str(tmp_path / "Datasets" / "holiday" / "a.png")]
+
+
 def test_a_datapath_that_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="a file. Expected a folder"):
