@@ -452,6 +452,16 @@ def test_heic_in_and_out(tmp_path):
     assert b"somebody" in picture.xmp and read_header(tmp_path / "x.heic")[:3] == ("HEIF", 32, 24)
 
 
+def test_a_heic_of_10_bits_keeps_them(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    levels = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64, 1).repeat(3, 2)
+    pillow_heif.from_bytes(mode="RGB;16", size=(64, 64), data=levels.tobytes()).save(tmp_path / "x.heic", quality=-1)
+    picture = read_image(tmp_path / "x.heic")
+    assert picture.pixels.dtype == np.uint16 and len(np.unique(picture.pixels)) > 500
+    assert np.abs(picture.pixels.astype(int) - levels).max() < 600 and picture.pixels.max() == 65535
+    assert read_header(tmp_path / "x.heic").bits == 16
+
+
 def test_without_its_plug_in_heic_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     path = save(tmp_path / "x.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99)

@@ -31,6 +31,8 @@ def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
         return decode_by_tifffile(data, page, path)
     if deep_png(image):
         return decode_deep_png(image, data, path)
+    if deep_heif(image):
+        return decode_deep_heif(image, data)
     if run_length(data):
         if not runs_are_whole(data):
             raise CutOff(f"{path}: damaged: the BMP is cut off.")
@@ -48,6 +50,21 @@ def decode(image: Image.Image, data: bytes, path, page=None) -> np.ndarray:
     if image.format in UNSURE_ALPHA and pixels.shape[-1] in (2, 4) and not pixels[..., -1].any():
         return pixels[..., :-1]
     return pixels
+
+
+def deep_heif(image: Image.Image) -> bool:
+    """Whether this is a HEIC of more than 8 bits a sample, which its plug-in opens as 8."""
+    return image.format == "HEIF" and image.info.get("bit_depth", 8) > 8
+
+
+def decode_deep_heif(image, data):
+    """(H, W, C) uint16 pixels. The plug-in gives samples of 10 or 12 bits in the upper bits of 16."""
+    import pillow_heif
+
+    bits = image.info["bit_depth"]
+    levels = np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)) >> (16 - bits)
+    most = (1 << bits) - 1
+    return with_channels(((levels.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16))
 
 
 def deep_png(image: Image.Image) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image, features
 from srwgan.media.kinds import HEAD_BYTES, type_of
 from srwgan.media.still import png
 from srwgan.media.still.bmp import decode_bit_fields, has_bit_fields
-from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_png, reduced_bits
+from srwgan.media.still.decoding import UNSURE_ALPHA, decode, deep_heif, deep_png, reduced_bits
 from srwgan.media.still.encoding import ENCODERS, Extras, import_pillow_heif
 from srwgan.media.still.errors import Damaged, ReadError, decoding_errors, unsupported
 from srwgan.media.still.metadata import (
@@ -131,7 +131,8 @@ def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
             if image.format == "PNG":
                 png.check_pixels(data, path)
             pixels = decode(image, data, path, page)  # before EXIF: a PNG's may follow its pixels
-            notes += frame_notes(image, path)
+            with silent_warnings():  # counting pages reads their tags
+                notes += frame_notes(image, path)
             if image.format in ("JPEG", "MPO") and EXTENDED_XMP in data:
                 notes.append(f"{path}: the second part of its XMP, of more than 64 kB, is left out.")
             orientation, exif = take_exif(image, path, notes)
@@ -229,7 +230,10 @@ def read_header(path, max_pixels=MAX_PIXELS) -> Header:
                 image.load()
                 alpha = image.mode == "RGBA" and image.getextrema()[3][1] > 0
             deep = (
-                image.mode.startswith("I") or deep_png(image) or bool(page and page.bits == 16 and needs_tifffile(page))
+                image.mode.startswith("I")
+                or deep_png(image)
+                or deep_heif(image)
+                or bool(page and page.bits == 16 and needs_tifffile(page))
             )
             return Header(format_name(image), *size, alpha, 16 if deep else 8)
 
