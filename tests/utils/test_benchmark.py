@@ -1,5 +1,7 @@
 import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 from srwgan.networks.generator import Generator
 from srwgan.upscaling.network import network_for
 from utils.benchmark import command as benchmark
-from utils.benchmark import subjects
+from utils.benchmark import startup, subjects
 from utils.benchmark.memory import peak_memory
 from utils.benchmark.results import Section, Target
 from utils.benchmark.subjects import make_clip
@@ -99,3 +101,15 @@ def test_without_a_model_the_repositorys_is_measured_or_an_untrained_one(monkeyp
     monkeypatch.setattr(subjects, "MAIN", "no such folder")
     assert benchmark.main(["one"]) == 0
     assert "an untrained one" in capsys.readouterr().out
+
+
+def test_startup_measures_every_engine_that_is_there(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(startup, "run", ran.append)
+    monkeypatch.setattr(startup, "drop_from_memory", lambda packages: None)
+    monkeypatch.setattr(startup, "model_folder", lambda options, folder: Path("SRWGAN_Gen"))
+    section = startup.measure_startup(SimpleNamespace(quick=True, model=None))
+    engines = {command[command.index("--engine") + 1] for command in ran if "--engine" in command}
+    assert {"auto", "tensorflow"} <= engines
+    assert {"200x150, auto", "16x16, tensorflow", "command, --help"} <= section.figures.keys()
+    assert [target.name for target in section.targets][-1] == "startup, 200x150, auto : tensorflow"

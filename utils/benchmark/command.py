@@ -4,7 +4,8 @@
              multiply-adds (counted from their shapes, halos and everything else left out) by the time all of it takes
   animation  frames a second of GIFs and videos, file to file, beside the model alone, with and without reuse, gifsicle
   memory     peak resident memory, child processes included, for a short and a long GIF
-  startup    seconds until a command line is there, and until a first small picture is done
+  startup    seconds until a command line is there, and from the command to the written file for pictures of three sizes
+             and the sample GIF, by each engine (and OpenVINO, where that is installed), warm and cold
 
 with --train:
   steps      seconds and GFLOP/s of generator, discriminator, penalty, content loss, a whole step (4 crops of 256)

@@ -115,10 +115,10 @@ def write_video(path, frames):
             writer.write(frame, Fraction(i, 25), Fraction(1, 25))
 
 
-def command_line(source, *, folder, model) -> list[str]:
+def command_line(source, *, folder, model, engine="tensorflow") -> list[str]:
     """The command that upscales a file to a folder below `folder`."""
-    output = Path(folder) / "results"
-    return [sys.executable, "testGenerator.py", str(source), "--output", str(output), "--model", str(model)]
+    where = ["--output", str(Path(folder) / "results"), "--model", str(model), "--engine", engine]
+    return [sys.executable, "testGenerator.py", str(source), *where]
 
 
 def run(command):
