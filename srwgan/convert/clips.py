@@ -29,7 +29,9 @@ from srwgan.whole_files import check_file, check_unchanged
 FASTEST_GIF_MS = 20  # players show frames of 0 and 10 ms for 100 ms
 
 
-def upscale_clip(upscaler, source, target, *, kind, options, progress, say):
+def upscale_clip(
+    upscaler, source, target, *, kind: str, options, progress: Callable, say: Callable[[str], None]
+) -> list[str]:
     """Upscale the GIF, animation or video `source` into `target`, a GIF, animation or video by its suffix.
 
     Args:

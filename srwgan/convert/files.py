@@ -1,6 +1,7 @@
 """Files and folders through an upscaler: images, GIFs and videos in; images, GIFs and videos out."""
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,14 +36,24 @@ class Report:
 
 
 def upscale_paths(
-    upscaler, inputs, output, *, options=None, overwrite=False, progress=None, say=None, gif_upscaler=None
-):
+    upscaler,
+    inputs: Iterable,
+    output,
+    *,
+    options: Options | None = None,
+    overwrite: bool = False,
+    progress: Callable | None = None,
+    say: Callable[[str], None] | None = None,
+    gif_upscaler: Callable | None = None,
+) -> Report:
     """Upscale files and folders (recursively, their tree kept) into the folder `output`; one bad file stops no other.
 
     A result that is there and not older than its source is passed over unless `overwrite`. Results are never taken for
     sources: an `output` inside an input folder is left out; where it is the input folder itself, names in `_SR` are.
 
     Args:
+        upscaler: an `Upscaler`, or what has its `scale`, `image` and `frames`.
+        inputs: paths of files and folders.
         output: a folder; for a single input file also the name of the result, its suffix saying the format.
         progress: called with (source, frames done, frames in all or None); of an image, its tiles.
         say: called with each line for the user; prints by default.
@@ -116,7 +127,15 @@ def plans(jobs, upscaler, *, options, gif_upscaler=None):
             yield replace(plan, target=target)
 
 
-def upscale_file(upscaler, source, target, *, options=None, progress=None, say=None):
+def upscale_file(
+    upscaler,
+    source,
+    target,
+    *,
+    options: Options | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[str]:
     """Upscale one file; the kinds of `source` (its content) and `target` (its suffix) say how.
 
     Args:

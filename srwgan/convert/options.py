@@ -65,11 +65,11 @@ class Options:
             raise ValueError(f"Received: crf={self.crf}. Expected 0 (best) to {most}.")
 
     @property
-    def suffix(self):
+    def suffix(self) -> str | None:
         """`format` as a file's suffix, or None."""
         return "." + self.format.lower().lstrip(".") if self.format else None
 
-    def result_size(self, width, height, scale):
+    def result_size(self, width: int, height: int, scale: int) -> tuple[int, int]:
         """(width, height) of the result of a width x height source."""
         if self.size:
             return self.size

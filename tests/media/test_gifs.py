@@ -242,6 +242,16 @@ def test_a_first_frame_larger_than_the_canvas_is_the_canvas(tmp_path, size):
     np.testing.assert_array_equal(second[1:5, 2:6, :3], palette[frame[:4, :4]])
 
 
+def test_an_xmp_packet_is_named_as_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    palette, frame = random_palette(rng), rng.integers(0, 16, SIZE[::-1], dtype=np.uint8)
+    packet = b"!\xff\x0bXMP DataXMP" + b"\x05<xmp>" + b"\0"
+    with GifReader(save(tmp_path / "x.gif", gif_bytes(palette, packet, image_block(frame)))) as reader:
+        assert reader.messages == [f"{tmp_path / 'x.gif'}: its XMP is left out."]
+        list(reader)
+        assert len(reader.messages) == 1
+
+
 def test_pixels_that_end_early_are_not_drawn_and_a_line_says_so(tmp_path):
     rng = np.random.default_rng(0)
     palette, frame = random_palette(rng), rng.integers(0, 16, SIZE[::-1], dtype=np.uint8)

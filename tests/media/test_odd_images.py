@@ -405,6 +405,17 @@ def test_the_orientation_of_a_block_that_cannot_be_read(order, kind):
     assert stored_orientation(b"Exif\0\0" + header + entry[:7]) == 1
 
 
+def test_exif_as_text_is_taken_over_once(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    block = exif.tobytes()
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Raw profile type exif", f"\nexif\n{len(block):8d}\n{block.hex()}\n")
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "x.png", pnginfo=chunks)
+    picture = read_image(tmp_path / "x.png")
+    assert picture.pixels.shape == (9, 6, 3) and picture.text == {}
+
+
 def test_a_png_keeps_its_xmp(tmp_path):
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())

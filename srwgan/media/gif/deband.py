@@ -13,7 +13,7 @@ RADIUS = 2
 MOST_COLORS = 1024
 
 
-def deband(frame, strength=1.0, palette=None):
+def deband(frame: np.ndarray, strength: float = 1.0, palette: np.ndarray | None = None) -> np.ndarray:
     """One frame through a `Debander`."""
     return Debander(palette, strength)(frame)
 
@@ -41,7 +41,7 @@ class Debander:
         ValueError: another strength, palette or frame.
     """
 
-    def __init__(self, palette=None, strength=1.0):
+    def __init__(self, palette: np.ndarray | None = None, strength: float = 1.0):
         if not strength > 0:
             raise ValueError(f"Received: strength={strength}. Expected a number above 0.")
         self._strength = strength
@@ -50,7 +50,7 @@ class Debander:
             self._mapper = PaletteMapper(np.unique(palette, axis=0), dither="none")
             self._reaches = reach_by_color(self._mapper.palette, strength)
 
-    def __call__(self, frame):
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
             raise ValueError(f"Received: a frame {frame.dtype} {frame.shape}. Expected uint8 (H, W, 3 or 4).")
         planes = np.moveaxis(frame[..., :3], 2, 0).astype(np.float32)

@@ -14,7 +14,7 @@ from srwgan.whole_files import temporary_beside
 LARGEST_BYTES = 64 * 2**20
 
 
-def optimize_gif(path, colors=None, largest_bytes=LARGEST_BYTES):
+def optimize_gif(path, colors: int | None = None, largest_bytes: int = LARGEST_BYTES) -> bool:
     """Replaces a GIF by gifsicle's version of it where that is smaller.
 
     The file is left as it is, and a warning of one line says why, where gifsicle does not run, the file is larger than

@@ -6,6 +6,7 @@ followed.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import numpy as np
 from PIL import Image
 
 from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, RESTORE, join_blocks, pack
+
+# Applications whose extensions hold what other formats' metadata do, which browsers pass over.
+LEFT_OUT = {b"XMP Data": "XMP", b"ICCRGBG1": "ICC profile"}
 
 
 class GifReader:
@@ -39,7 +43,8 @@ class GifReader:
         palette: the global one, (N, 3) uint8, or None.
         local_palettes: how many frames have a palette of their own.
         duration_ms: the sum over the frames.
-        messages: lines for the user about frames whose data end early, known after an iteration.
+        messages: lines for the user about what is left out, and about frames whose data end early, which is known after
+            an iteration.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -62,7 +67,7 @@ class GifReader:
     def __exit__(self, *exception):
         self._file.close()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
         width, height = self.size
         canvas, short = np.zeros((height, width), np.uint32), set()
         for number, image in enumerate(self._images()):
@@ -81,11 +86,12 @@ class GifReader:
                 area[:] = before
         if short:
             numbers = ", ".join(map(str, sorted(short)[:5])) + ("..." if len(short) > 5 else "")
-            self.messages = [f"{self.path}: the pixels of frame {numbers} end early; what is missing is not drawn."]
+            line = f"{self.path}: the pixels of frame {numbers} end early; what is missing is not drawn."
+            self.messages = [*self._left_out, line]
 
     def _scan(self):
         self._read_header()
-        self.loop, self.comments, self.messages = None, [], []
+        self.loop, self.comments, self._left_out = None, [], []
         self.frame_count = self.local_palettes = self.duration_ms = 0
         for image in self._images(self._take_extension):
             if not self.frame_count:
@@ -95,6 +101,7 @@ class GifReader:
             self.duration_ms += image.duration_ms
         if not self.frame_count:
             raise ValueError(f"{self.path} is a GIF without any frame.")
+        self.messages = list(self._left_out)
 
     def _fit_canvas(self, first):
         """As browsers do: a first frame larger than the canvas, or any on a canvas of 0 x 0, says how large it is."""
@@ -188,6 +195,8 @@ class GifReader:
             self.comments.append(join_blocks(data))
         elif label == b"\xff" and data[1:12] in LOOP_EXTENSIONS and data[12:14] == b"\x03\x01":
             self.loop = struct.unpack("<H", data[14:16])[0]
+        elif label == b"\xff" and data[1:9] in LEFT_OUT:
+            self._left_out.append(f"{self.path}: its {LEFT_OUT[data[1:9]]} is left out.")
 
     def _damaged(self, what):
         return ValueError(f"{self.path} is damaged: {what}.")
@@ -259,7 +268,7 @@ class StoredImage:
         return (filled[0], drawn) if drawn.any() or not self.data else (None, None)
 
 
-def gif_info(path):
+def gif_info(path) -> dict:
     """What a GIF holds, without decoding it.
 
     Returns:

@@ -69,7 +69,7 @@ class GifWriter:
         else:
             self.discard()
 
-    def write(self, frame, duration_ms):
+    def write(self, frame: np.ndarray, duration_ms: float):
         """Adds a frame, shown for `duration_ms`.
 
         A frame is stored when the next one comes: only then is it known what must be cleared after its time.

@@ -149,7 +149,8 @@ def read_image(path, max_pixels=MAX_PIXELS) -> Picture:
                 comment=take_comment(image),
                 notes=notes,
             )
-    picture.text.pop("XML:com.adobe.xmp", None)
+    for key in ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1"):  # taken over as such
+        picture.text.pop(key, None)
     picture.size = picture.pixels.shape[1::-1]
     if not profile_matches(picture.icc_profile, pixels.shape[-1]):
         picture.icc_profile = None

@@ -1,6 +1,7 @@
 """Videos in: what a file holds, and its frames as RGB with exact timestamps."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -97,7 +98,7 @@ class VideoReader:
     def __iter__(self):
         return self.frames()
 
-    def frames(self, skip=0):
+    def frames(self, skip: int = 0) -> Iterator[tuple[np.ndarray, Fraction]]:
         """Iterates over (rgb, pts), without the first `skip` frames (which are decoded, so that the rest is exact)."""
         self._iteration = self._frames(skip)
         return self._iteration
@@ -301,6 +302,9 @@ def _losses(frame, stream, path):
     components = frame.format.components
     if any(data.type.name.startswith(("DOVI", "DYNAMIC_HDR")) for data in frame.side_data):
         lines.append(f"{path}: what it says of single scenes' light (Dolby Vision, HDR10+) is not kept.")
+    for name, word in (("SPHERICAL", "360 degrees"), ("STEREO3D", "stereoscopic")):
+        if any(data.type.name == name for data in frame.side_data):
+            lines.append(f"{path}: that it is {word} is not kept.")
     if any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1":
         lines.append(f"{path}: transparency is not kept.")
     if frame.interlaced_frame:

@@ -92,7 +92,7 @@ class VideoWriter:
         finally:
             self._leave()
 
-    def write(self, rgb, pts, duration=None):
+    def write(self, rgb: np.ndarray, pts: Fraction, duration: Fraction | None = None):
         """Adds a frame, shown from `pts` to the next frame.
 
         Args:
