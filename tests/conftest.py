@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="only with --slurm: it takes minutes, see CONTRIBUTING.md"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_photo():
     """(height, width, seed) -> (H, W, 3) uint8, smooth shading with sharp edges, different for every seed."""
 

@@ -25,6 +25,9 @@ MAY_CHANGE = (  # when a run is resumed: what does not change its result
     "tensorboard",
     "jit",
     "download",
+    "export_step",
+    "packed_limit",
+    "import_state",
 )
 PATHS = ("datapath", "cache", "init", "pretrained_weights", "content_channels", "chkpt_path")  # and see `is_path`
 COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
@@ -246,6 +249,18 @@ def add_machine(add):
     add("--accumulate", type=COUNT, default=1, help="parts that a batch is computed in, against lack of memory")
     add("--steps-per-call", type=COUNT, default=1, help="batches in one call of the compiled step")
     add("--jit", action="store_true", help="compile with XLA")
+    add(
+        "--export-step",
+        metavar="FOLDER",
+        help="do not train here: write what utils/portable_run.py trains with on any accelerator that JAX drives",
+    )
+    add(
+        "--packed-limit",
+        type=POSITIVE,
+        default=1000.0,
+        metavar="MB",
+        help="with --export-step: size of the photographs' pixels, for which the largest are made smaller",
+    )
 
 
 def add_results(add):
@@ -253,6 +268,11 @@ def add_results(add):
     add("--chkpt_path", default="./SRWGAN", help="they go to CHKPT_PATH_Gen and CHKPT_PATH_Dis")
     add("--run-dir", help="folder of this run (default: runs/DATE-TIME)")
     add("--resume", metavar="RUN_DIR", help="go on from the newest checkpoint of a run, with its flags")
+    add(
+        "--import-state",
+        metavar="OUT",
+        help="bring back what utils/portable_run.py wrote: a run folder with its state as the newest checkpoint",
+    )
     add("--tensorboard", action="store_true", help="scalars and pictures for TensorBoard too, in RUN_DIR/tensorboard")
 
 
@@ -382,6 +402,8 @@ def check(args: Namespace) -> None:
             "Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
             "Expected more --epochs than --warmup-epochs."
         )
+    if args.import_state and (args.resume or args.export_step):
+        raise ValueError("Received: --import-state with --resume or --export-step. Expected one of them.")
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
         raise ValueError("Received: --tensorboard without that package. Expected: pip install tensorboard")
     for path in [f"{args.chkpt_path}_Gen", "trainHistoryDict", "generated_samples/x", args.run_dir or "runs/x"]:

@@ -6,7 +6,7 @@ Exit statuses: 0 finished, 1 the training failed, 2 wrong flags or files, 128 + 
 import logging
 import os
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from srwgan.commandline import quiet_start, raise_at_interrupt
 from srwgan.training.flags import build_parser, check, flags_of_run
@@ -30,7 +30,11 @@ def launch(argv: list[str] | None = None) -> int:
     try:
         if args.resume:
             args = flags_of_run(args.resume, parser, argv)
+        if args.import_state:
+            args = flags_of_state(args.import_state, parser, argv)
         check(args)
+        if args.export_step or args.import_state:
+            return carry(args)
         return train(args)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -59,6 +63,23 @@ def train(args: Namespace) -> int:
         if workers == 1:
             raise
         return lost_worker(args, error)
+
+
+def flags_of_state(path: str, parser: ArgumentParser, argv: list | None) -> Namespace:
+    with quiet_start():
+        from srwgan.training.portable import importing
+
+    return importing.flags_of_state(path, parser, argv)
+
+
+def carry(args: Namespace) -> int:
+    """Export the training step to another machine, or import what it has trained there; returns the exit status."""
+    with quiet_start():
+        from srwgan.training.portable.export import export_step
+        from srwgan.training.portable.importing import import_state
+
+    export_step(args) if args.export_step else import_state(args)
+    return 0
 
 
 def train_and_report(args: Namespace, run) -> int:

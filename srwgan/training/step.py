@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from srwgan.networks.edges import with_repeated_edges
-from srwgan.pixels import downscale, range_to_levels, to_range
+from srwgan.pixels import downscale_by_sums, range_to_levels, to_range
 from srwgan.training.accumulation import mean_over_parts
 from srwgan.training.averaging import WeightAverage
 from srwgan.training.balancing import Balance
@@ -250,7 +250,7 @@ class Trainer:
         scale = self.generator.scale
         offset = tf.random.stateless_uniform([2], self.step_key(STEADY_KEY), 1 - scale, scale, tf.int32)
         moved = tf.roll(real, offset, [1, 2])
-        low_res = to_range(downscale(range_to_levels(moved), scale))
+        low_res = to_range(downscale_by_sums(range_to_levels(moved), scale))
         put_back = tf.roll(self.generate(low_res, training=False), -offset, [1, 2])
         return steady_loss(fake, put_back, margin=STEADY_MARGIN * scale)
 

@@ -11,6 +11,7 @@ with --train:
   steps      seconds and GFLOP/s of generator, discriminator, penalty, content loss, a whole step (4 crops of 256)
   data       images a second on photographs against one batch again and again, and the time spent waiting for data
   workers    one process against two with half the batch each
+  portable   a whole step in TensorFlow against the same one exported and run by JAX (train_SRWGAN.py --export-step)
 
 What is compared was measured in turns, in one run; the figures are medians. Nothing else should be running.
 """
@@ -24,6 +25,7 @@ from srwgan.whole_files import check_output, write_json
 from utils.benchmark.animation import measure_animation
 from utils.benchmark.compute import measure_compute
 from utils.benchmark.memory import measure_memory
+from utils.benchmark.portable import measure_portable
 from utils.benchmark.startup import measure_startup
 from utils.benchmark.subjects import model_of
 from utils.benchmark.training import measure_data, measure_steps, measure_workers
@@ -34,7 +36,7 @@ SECTIONS = {  # name -> a function of the options that gives a `results.Section`
     "memory": measure_memory,
     "startup": measure_startup,
 }
-TRAINING = {"steps": measure_steps, "data": measure_data, "workers": measure_workers}
+TRAINING = {"steps": measure_steps, "data": measure_data, "workers": measure_workers, "portable": measure_portable}
 
 
 def main(arguments=None):
