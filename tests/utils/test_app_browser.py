@@ -709,6 +709,7 @@ def test_ten_pages_at_once_each_get_their_own(new_page, tmp_path):
 def test_a_page_whose_server_forgot_it_says_so_and_goes_on(new_page, service, picture):
     page = new_page()
     upscale(page, picture)
+    page.wait_for_selector("#plan:not(:empty)")  # the page's last word to the server
     url = page.get_attribute("a.download", "href")
     (id,) = [id for id in service.sessions._sessions if id in url]
     service.sessions._sessions[id].acted_at -= 60 * service.limits.minutes + 1
