@@ -622,6 +622,8 @@ def press_tab_until(page, condition):
 def test_a_phone_shows_everything_in_its_width(new_page, picture, scheme):
     page = new_page(viewport=PHONE, color_scheme=scheme)
     upscale(page, picture)
+    while not is_in_view(page, "a.download"):  # the page scrolls to the result by itself
+        page.wait_for_timeout(50)
     for selector in ("#start", ".compare", ".tools", "a.download"):
         box = page.locator(selector).first.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390, selector

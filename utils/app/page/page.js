@@ -8,6 +8,7 @@ import { bytes, files as count, pixels, time } from "./words.js";
 
 const ERRORS = { files: "files-error", original: "original-error", size: "size-error", width: "size-error",
   height: "size-error", model: "model-error", fidelity: "model-error" };
+const SCROLLING = { behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" };
 
 const chosen = new Files($("chosen"), { changed: changedFiles });
 const original = new Files($("original-chosen"), { changed: changedFiles, most: 1 });
@@ -166,8 +167,8 @@ function heard(event) {
   } else if (event.type === "result") {
     results.add(event, !hasResult);
     say(`${event.name} is ready: ${event.result_size[0]} by ${event.result_size[1]} pixels.`);
-    if (!hasResult && matchMedia("(max-width: 800px)").matches)
-      $("results").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    if (!hasResult && matchMedia("(max-width: 800px)").matches) // they are below all else
+      requestAnimationFrame(() => requestAnimationFrame(() => $("results").scrollIntoView(SCROLLING))); // once laid out
     hasResult = true;
   } else if (event.type === "failed") {
     problem(event.text);
