@@ -83,7 +83,8 @@ def picture(upload: Path, folder: Path) -> bytes:
                 page.click("#start")
                 page.wait_for_selector("#strip button >> nth=1" if number else ".result", timeout=0)
                 page.wait_for_selector("#cancel", state="hidden", timeout=0)
-            page.click("article.result >> text=Remove")  # of the two equal results
+            page.click("#strip button >> nth=0")
+            page.click("article.result >> text=Remove")
             page.wait_for_selector("#strip", state="hidden")
             page.wait_for_selector("#plan:not(:empty)")
             page.mouse.move(0, 0)
