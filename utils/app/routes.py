@@ -42,7 +42,7 @@ from utils.app.models import Models
 from utils.app.results import make_zip
 from utils.app.sessions import GoneError, Sessions, Upload, folder_bytes
 from utils.app.wishes import FieldError, originals_note, planned, read_wish
-from utils.app.work import DISK_FULL, KEPT_FREE, is_disk_full, run_job, without_folder
+from utils.app.work import DISK_FULL, KEPT_FREE, adopt_all, is_disk_full, run_job, without_folder
 
 PAGE = Path(__file__).resolve().parent / "page"
 IMAGES = Path(__file__).resolve().parents[2] / "Images"
@@ -400,7 +400,12 @@ async def start(service, session, request):
         return refusal(422, str(error), error.field)
     except BusyError as error:
         return refusal(409, str(error))
-    task = asyncio.create_task(run_job(service, session, job, wish))
+    try:
+        folders = adopt_all(session, wish)
+    except OSError as error:
+        session.end_job()
+        return refusal(507, DISK_FULL if is_disk_full(error) else "The files cannot be read. Please choose them again.")
+    task = asyncio.create_task(run_job(service, session, job, wish=wish, folders=folders))
     service.tasks.add(task)  # asyncio itself keeps no hold of it
     task.add_done_callback(service.tasks.discard)
     return JSONResponse({"note": originals_note(wish)}, 202)

@@ -18,13 +18,14 @@ KEPT_FREE = 1 << 30  # bytes of disk
 DISK_FULL = "The server's disk is full (no space left on device). Please try again later."
 
 
-async def run_job(service, session: Session, job, wish: Wish):
-    """Upscales the files of a wish; tells the page of each result, of each file that failed, and of the end."""
-    cancelled, failed, folders = False, 0, []
-    original = wish.original if wish.original and wish.original.facts.kind == "image" else None
+async def run_job(service, session: Session, job, *, wish: Wish, folders: list[Path]):
+    """Upscales the files of a wish; tells the page of each result, of each file that failed, and of the end.
+
+    Args:
+        folders: one for each file, from `adopt_all`.
+    """
+    cancelled, failed = False, 0
     try:
-        for upload in wish.files:
-            folders.append(adopt(session, upload.path, original and original.path))
         plans = [planned(wish, upload, service) for upload in wish.files]
         for number, (upload, folder, plan) in enumerate(zip(wish.files, folders, plans, strict=True), 1):
             source = folder / "source" / upload.path.name
@@ -80,6 +81,12 @@ def one_file(service, job, wish, plan, source):
         job, source, folder, limits=service.limits, upscaler=upscaler, options=wish.options, original=original
     )
     return result, time.perf_counter() - started
+
+
+def adopt_all(session: Session, wish: Wish) -> list[Path]:
+    """A folder for the result of each file of a wish, see `adopt`."""
+    original = wish.original.path if wish.original and wish.original.facts.kind == "image" else None
+    return [adopt(session, upload.path, original) for upload in wish.files]
 
 
 def adopt(session, upload: Path, original: Path | None) -> Path:
