@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -557,3 +558,15 @@ def test_without_pyav_the_error_says_what_to_install(clips, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"pip install -r requirements-video\.txt"):
         VideoReader(clips / "constant.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux schedules so")
+def test_no_encoder_makes_threads_real_time(tmp_path):
+    """SVT-AV1 does where it is root's: such threads, and what is started from them, stop the rest of the machine."""
+    path = tmp_path / "clip.webm"
+    with VideoWriter(path, (64, 48), codec="av1") as writer:
+        for i in range(3):
+            writer.write(np.full((48, 64, 3), 80 * i, np.uint8), Fraction(i, 10))
+            threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+            assert {os.sched_getscheduler(thread) for thread in threads} <= {os.SCHED_OTHER, os.SCHED_BATCH}
+    assert path.exists() and os.sched_getscheduler(0) != os.SCHED_FIFO

@@ -1,5 +1,7 @@
 """Which codecs and containers videos are written in, and the settings of an encoder."""
 
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -99,8 +101,30 @@ class EncoderSettings:
         context = av.CodecContext.create(CODECS[self.codec].encoder, "w")
         self.apply(context)
         context.flags |= Flags.global_header
-        context.open()
+        with usual_scheduling():
+            context.open()
         return context
+
+
+@contextmanager
+def usual_scheduling():
+    """Take back the real-time priority that SVT-AV1 gives to threads where it is opened by root.
+
+    It gives that to its own threads and to the one that opens it. All else on the machine would wait for them, and a
+    process started from there would have it too.
+    """
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in [int(path.name) for path in threads.iterdir()]:
+            with suppress(OSError):  # it ended
+                if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+                    os.sched_setscheduler(thread, policy, parameters)
 
 
 def container_of(path) -> Container:

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from srwgan.media.video import timeline
-from srwgan.media.video.encoder import CODECS
+from srwgan.media.video.encoder import CODECS, usual_scheduling
 from srwgan.media.video.pyav import import_av
 from srwgan.media.video.reader import codec_name, open_video
 from srwgan.whole_files import temporary_beside
@@ -93,7 +93,8 @@ def _new_video_stream(output, settings):
     stream = output.add_stream(CODECS[settings.codec].encoder, rate=settings.frame_rate)
     settings.apply(stream.codec_context)
     stream.time_base = settings.time_base
-    stream.codec_context.open()
+    with usual_scheduling():
+        stream.codec_context.open()
     return stream
 
 
