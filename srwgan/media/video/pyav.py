@@ -10,3 +10,17 @@ def import_av():
             "Videos need PyAV, which is not installed. Run: python3 -m pip install -r requirements-video.txt"
         ) from error
     return av
+
+
+def is_before_19():
+    return int(import_av().__version__.split(".")[0]) < 19
+
+
+def text_errors():
+    """Arguments of `av.open` with which tags that are no UTF-8 are read all the same; PyAV 19 does so by itself."""
+    return {"metadata_errors": "replace"} if is_before_19() else {}
+
+
+def side_data(frame):
+    """What a frame carries beside its pixels. PyAV up to 18 iterates over it, PyAV 19 over its types, each once."""
+    return list(frame.side_data) if is_before_19() else frame.side_data[:]

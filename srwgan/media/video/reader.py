@@ -10,7 +10,7 @@ import numpy as np
 from srwgan.media.kinds import HEAD_BYTES, VIDEO_TYPES, type_of
 from srwgan.media.video import timeline
 from srwgan.media.video.colors import HLG, PQ, RESERVED, UNSPECIFIED, RgbConverter, frame_matrix
-from srwgan.media.video.pyav import import_av
+from srwgan.media.video.pyav import import_av, side_data, text_errors
 
 HIGHEST_RATE = 1000  # frames a second; a rate above is a guess gone wrong
 PROBED = 100  # packets whose times tell the rate of a file that does not
@@ -235,7 +235,7 @@ def open_video(path):
         raise ValueError(f"{path}: is empty (0 bytes). Expected a video file.")
     try:
         # An absolute path is never taken for a URL; the list keeps playlists from opening anything remote.
-        return av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        return av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}, **text_errors())
     except av.FFmpegError as error:
         if isinstance(error, PermissionError):
             raise
@@ -283,9 +283,9 @@ def turn_of_matrix(matrix):
 
 def _turn(frame, stream, path):
     turn = None
-    for side_data in frame.side_data:
-        if side_data.type.name == "DISPLAYMATRIX":
-            turn = turn_of_matrix(np.frombuffer(bytes(side_data), np.int32).tolist())
+    for data in side_data(frame):
+        if data.type.name == "DISPLAYMATRIX":
+            turn = turn_of_matrix(np.frombuffer(bytes(data), np.int32).tolist())
             break
     else:
         clockwise = {"0": (1, 0, 0, 1), "90": (0, 1, -1, 0), "180": (-1, 0, 0, -1), "270": (0, -1, 1, 0)}
@@ -300,10 +300,10 @@ def _losses(frame, stream, path):
     """Lines about what progressive RGB does not hold."""
     lines = []
     components = frame.format.components
-    if any(data.type.name.startswith(("DOVI", "DYNAMIC_HDR")) for data in frame.side_data):
+    if any(data.type.name.startswith(("DOVI", "DYNAMIC_HDR")) for data in side_data(frame)):
         lines.append(f"{path}: what it says of single scenes' light (Dolby Vision, HDR10+) is not kept.")
     for name, word in (("SPHERICAL", "360 degrees"), ("STEREO3D", "stereoscopic")):
-        if any(data.type.name == name for data in frame.side_data):
+        if any(data.type.name == name for data in side_data(frame)):
             lines.append(f"{path}: that it is {word} is not kept.")
     if any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1":
         lines.append(f"{path}: transparency is not kept.")
@@ -322,7 +322,7 @@ def _display(frame):
     Sources: SMPTE ST 2086, CTA-861.3; FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata.
     """
     words = []
-    for data in frame.side_data:
+    for data in side_data(frame):
         if data.type.name == "MASTERING_DISPLAY_METADATA":
             numbers = np.frombuffer(bytes(data), np.int32)
             fractions = [Fraction(int(a), int(b)) for a, b in numbers[:20].reshape(-1, 2) if b]
