@@ -83,8 +83,8 @@ def test_the_stand_in_classifiers_have_the_default_layers():
 
 def test_training_is_asked_for_by_a_flag(capsys):
     parser = benchmark.build_parser()
-    assert benchmark.parse_arguments(parser, ["--train"]).sections == ["steps", "data", "workers"]
+    assert benchmark.parse_arguments(parser, ["--train"]).sections == ["steps", "data", "workers", "portable"]
     assert "steps" not in benchmark.parse_arguments(parser, []).sections
     with pytest.raises(SystemExit):
         benchmark.parse_arguments(parser, ["--train", "memory"])
-    assert "Received: memory. Expected of steps, data, workers." in capsys.readouterr().err
+    assert "Received: memory. Expected of steps, data, workers, portable." in capsys.readouterr().err

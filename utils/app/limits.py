@@ -9,7 +9,7 @@ from srwgan.media.animation import AnimationReader
 from srwgan.media.gif import GifReader
 from srwgan.media.still.images import open_image, read_header
 from srwgan.media.still.metadata import take_exif
-from srwgan.media.video.pyav import import_av
+from srwgan.media.video.pyav import import_av, text_errors
 
 # Of what Pillow reads; others start outside programs (EPS) or are seldom met.
 IMAGE_FORMATS = "AVIF BMP DDS GIF HEIF ICO JPEG JPEG2000 PCX PNG PPM PSD TGA TIFF WEBP".split()
@@ -154,7 +154,7 @@ def open_video_safely(path):
     av = import_av()
     try:
         options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
-        return av.open(str(Path(path).absolute()), options=options, metadata_errors="replace")
+        return av.open(str(Path(path).absolute()), options=options, **text_errors())
     except av.FFmpegError:
         raise ValueError(f"{path}: not a video that can be read.") from None
 
