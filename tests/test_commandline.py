@@ -75,7 +75,7 @@ while True:
     [
         (["train_SRWGAN.py", "--cweight", "0"], "tensorflow"),
         (["testGenerator.py"], "numpy"),
-        (["testGenerator.py", "Images/sample.png", "--output", "{folder}"], "tensorflow"),
+        (["testGenerator.py", "Images/sample.png", "--engine", "tensorflow", "--output", "{folder}"], "tensorflow"),
     ],
 )
 def test_ctrl_c_during_imports_is_one_line(command, library, tmp_path):

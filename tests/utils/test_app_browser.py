@@ -654,6 +654,7 @@ def test_cancel_frees_the_device_at_once(new_page, service, picture):
 
 
 def test_a_closed_page_stops_its_job_and_its_files_go(new_page, service, picture):
+    others = pictures_below(service.sessions.root, "photo")  # of pages of other tests, which may go later
     page = new_page()
     upscale(page, picture)
     slow = use_slow_model(page, service)
@@ -661,25 +662,26 @@ def test_a_closed_page_stops_its_job_and_its_files_go(new_page, service, picture
     assert slow.started.wait()
     page.close(run_before_unload=False)
     assert slow.ended.wait()
-    until_gone(service, "photo")
+    until_gone(service, "photo", others)
 
 
 def test_uploads_are_gone_when_the_page_is(new_page, service, picture):
+    others = pictures_below(service.sessions.root, "photo")
     page = new_page()
     choose(page, picture)
-    assert pictures_below(service.sessions.root, "photo")
+    assert pictures_below(service.sessions.root, "photo") - others
     page.goto("about:blank")
-    until_gone(service, "photo")
+    until_gone(service, "photo", others)
 
 
-def until_gone(service, name):
-    while pictures_below(service.sessions.root, name):
+def until_gone(service, name, others):
+    while pictures_below(service.sessions.root, name) - others:
         threading.Event().wait(0.05)
 
 
 def pictures_below(folder, name):
-    """Unlike Path.rglob, os.walk passes over a folder that goes while it is read."""
-    return [one for _, _, names in os.walk(folder) for one in names if one.startswith(name)]
+    """Paths of files; unlike Path.rglob, os.walk passes over a folder that goes while it is read."""
+    return {os.path.join(parent, one) for parent, _, names in os.walk(folder) for one in names if one.startswith(name)}
 
 
 def test_two_pages_with_the_same_sample_do_not_harm_each_other(new_page):
