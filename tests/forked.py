@@ -70,3 +70,13 @@ def run(command, log, cwd, environment):
             runpy.run_path(command[0], run_name="__main__")
     finally:
         atexit._run_exitfuncs()  # multiprocessing leaves them out
+
+
+def as_from_a_terminal(*command):
+    """The command that runs `command` with SIGINT at its default, which a shell's background jobs ignore.
+
+    Bash traps no signal that was ignored at its start. A `preexec_fn` would do it too, but forks this process, whose
+    threads (of TensorFlow, JAX and NumPy) may hold locks that the copy then waits for without end.
+    """
+    code = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-S", "-c", code, *command]

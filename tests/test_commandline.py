@@ -2,12 +2,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, run_command
+from tests.forked import as_from_a_terminal
+from tests.waiting import LIMIT, until
 
 ROOT = Path(__file__).resolve().parents[1]
 MANY_LINES = """
@@ -85,22 +86,24 @@ def test_ctrl_c_during_imports_is_one_line(command, library, tmp_path):
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     script, *flags = [part.format(folder=tmp_path / "out") for part in command]
     with subprocess.Popen(
-        [
+        as_from_a_terminal(
             sys.executable,
             str(ROOT / script),
             *(str(ROOT / flag) if flag.startswith("Images") else flag for flag in flags),
-        ],
+        ),
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as process:
-        while not importing.exists():
+        try:
+            until(lambda: importing.exists() or process.poll() is not None, what="the import has begun")
             assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate() == (b"", b"Interrupted.\n")
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=LIMIT) == (b"", b"Interrupted.\n")
+        except BaseException:
+            process.kill()
+            raise
     assert process.returncode == 130
 
 

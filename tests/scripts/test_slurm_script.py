@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import as_from_a_terminal
+from tests.waiting import LIMIT, until
+
 ROOT = str(Path(__file__).resolve().parents[2])
 SCRIPT = os.path.join(ROOT, "srwgan_train.sh")
 STAND_INS = {
@@ -63,14 +66,13 @@ def script(tmp_path):
         variables |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **environment}
         running.append(
             subprocess.Popen(
-                ["bash", str(tmp_path / "srwgan_train.sh"), *arguments],
+                as_from_a_terminal("bash", str(tmp_path / "srwgan_train.sh"), *arguments),
                 cwd=tmp_path,
                 env=variables,
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=as_from_a_terminal,
             )
         )
         return running[-1]
@@ -79,13 +81,8 @@ def script(tmp_path):
     for process in running:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(LIMIT)
         process.stdout.close()
-
-
-def as_from_a_terminal():
-    """A shell's background job starts with SIGINT ignored, and Bash traps no signal that was ignored at its start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def calls(tmp_path):
@@ -93,8 +90,8 @@ def calls(tmp_path):
 
 
 def wait_for_training(tmp_path):
-    while not (tmp_path / "training").exists() or not (tmp_path / "training").read_text().strip():
-        time.sleep(0.05)
+    note = tmp_path / "training"
+    until(lambda: note.exists() and note.read_text().strip(), what="the training has begun")
 
 
 def test_the_script_is_sound():
@@ -111,7 +108,7 @@ def test_it_asks_for_a_signal_and_the_queue():
 
 
 def test_a_dry_run_outside_slurm(script, tmp_path):
-    output, _ = script("--epochs", "3", "--chkpt_path", "a b", DRY_RUN="1").communicate()
+    output, _ = script("--epochs", "3", "--chkpt_path", "a b", DRY_RUN="1").communicate(timeout=LIMIT)
     assert output.split() == [
         "python3",
         "train_SRWGAN.py",
@@ -131,7 +128,7 @@ def test_a_dry_run_outside_slurm(script, tmp_path):
 )
 def test_a_job_resumes_what_it_has_a_checkpoint_of(script, tmp_path, arguments, folder):
     def command():
-        output, _ = script(*arguments, DRY_RUN="1", SLURM_JOB_ID="7").communicate()
+        output, _ = script(*arguments, DRY_RUN="1", SLURM_JOB_ID="7").communicate(timeout=LIMIT)
         return output.split()
 
     assert command()[:6] == ["srun", "--kill-on-bad-exit=1", "python3", "train_SRWGAN.py", "--run-dir", folder]
@@ -144,7 +141,7 @@ def test_a_job_resumes_what_it_has_a_checkpoint_of(script, tmp_path, arguments, 
 def test_an_environment_beside_the_script_is_taken(script, tmp_path):
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(tmp_path / "bin" / "python3", tmp_path / ".venv" / "bin" / "python")
-    assert script(DRY_RUN="1").communicate()[0].startswith(".venv/bin/python train_SRWGAN.py")
+    assert script(DRY_RUN="1").communicate(timeout=LIMIT)[0].startswith(".venv/bin/python train_SRWGAN.py")
 
 
 @pytest.mark.parametrize("status", ["0", "1", "2"])
@@ -152,7 +149,7 @@ def test_the_trainings_exit_status_is_the_jobs(script, tmp_path, status):
     job = script(
         "--epochs", "3", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="8", TRAINING_STATUS=status, TRAINING_SECONDS="0.1"
     )
-    assert job.wait() == int(status)
+    assert job.wait(LIMIT) == int(status)
     training = "python3 train_SRWGAN.py --run-dir runs/slurm-7 --epochs 3"
     assert calls(tmp_path) == [f"srun --kill-on-bad-exit=1 {training} with 8 CPUs", training]
 
@@ -161,7 +158,7 @@ def test_when_time_is_up_it_waits_for_a_checkpoint_and_goes_back_into_the_queue(
     job = script(SLURM_JOB_ID="7")
     wait_for_training(tmp_path)
     os.kill(job.pid, signal.SIGUSR1)
-    assert job.wait() == 143
+    assert job.wait(LIMIT) == 143
     assert calls(tmp_path)[2:] == ["scancel --signal=TERM 7", "checkpoint", "scontrol requeue 7"]
 
 
@@ -171,7 +168,7 @@ def test_a_cancelled_job_writes_its_checkpoint_and_stays_out_of_the_queue(script
     os.kill(job.pid, signal.SIGTERM)  # SLURM sends it to the batch shell and to the tasks
     time.sleep(0.2)
     os.kill(int((tmp_path / "training").read_text()), signal.SIGTERM)
-    assert job.wait() == 143
+    assert job.wait(LIMIT) == 143
     assert calls(tmp_path)[2:] == ["checkpoint"]
 
 
@@ -180,5 +177,5 @@ def test_outside_slurm_a_signal_is_passed_on(script, tmp_path, number, status):
     job = script()
     wait_for_training(tmp_path)
     os.kill(job.pid, number)
-    assert job.wait() == status
+    assert job.wait(LIMIT) == status
     assert calls(tmp_path) == ["python3 train_SRWGAN.py --run-dir runs/slurm-local", "checkpoint"]

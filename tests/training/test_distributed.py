@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.forked import Forked
+from tests.waiting import LIMIT, until
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -84,7 +84,7 @@ def start(tmp_path):
     yield start
     for process in running:
         process.kill()
-        process.wait()
+        process.wait(LIMIT)
 
 
 def log_of(tmp_path, worker):
@@ -98,7 +98,7 @@ def test_two_workers_with_half_the_batch_step_as_one_with_the_whole(start, tmp_p
     monkeypatch.setattr(sys, "argv", ["-c", paths[0]])
     exec(WORKER, {})  # alone, in this process, meanwhile
     for i, process in enumerate(workers):
-        assert process.wait() == 0, log_of(tmp_path, i)[-3000:]
+        assert process.wait(LIMIT) == 0, log_of(tmp_path, i)[-3000:]
     alone, first, second = map(np.load, paths)
     assert set(alone) == set(first) == set(second)
     for name in alone:
@@ -168,10 +168,12 @@ def last_checkpoint(tmp_path):
 
 
 def wait_for_checkpoint(tmp_path, number, workers):
-    while last_checkpoint(tmp_path) < number:
+    def reached():
         for i, worker in enumerate(workers):
             assert worker.poll() is None, log_of(tmp_path, i)[-3000:]
-        time.sleep(0.02)
+        return last_checkpoint(tmp_path) >= number
+
+    until(reached, what=f"checkpoint {number}")
 
 
 def assert_says_that_the_other_is_gone(log):
@@ -186,7 +188,7 @@ def test_two_workers_stop_together_lose_one_and_resume(training, tmp_path):
     workers = training()
     wait_for_checkpoint(tmp_path, 60, workers)
     workers[1].send_signal(signal.SIGTERM)  # to one of them
-    assert [worker.wait() for worker in workers] == [143, 143]
+    assert [worker.wait(LIMIT) for worker in workers] == [143, 143]
     stopped_at = last_checkpoint(tmp_path)
     assert f"Checkpoint written: run/checkpoints/ckpt-{stopped_at}. Go on with --resume run" in log_of(tmp_path, 0)
     assert "60 batches of 2 an epoch on 2 replica(s)" in log_of(tmp_path, 0)
@@ -195,11 +197,11 @@ def test_two_workers_stop_together_lose_one_and_resume(training, tmp_path):
     wait_for_checkpoint(tmp_path, 120, workers)
     assert f"Going on after {stopped_at} of 180 batches" in log_of(tmp_path, 0)
     workers[1].kill()  # kill -9
-    assert workers[0].wait(timeout=120) == 1
+    assert workers[0].wait(LIMIT) == 1
     assert_says_that_the_other_is_gone(log_of(tmp_path, 0))
 
     workers = training("--resume", "run")
-    assert [worker.wait() for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
+    assert [worker.wait(LIMIT) for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
     assert "Going on after 120 of 180 batches" in log_of(tmp_path, 0) and "Results: run" in log_of(tmp_path, 0)
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]["psnr"]) == 3
 
@@ -209,11 +211,11 @@ def test_a_chief_that_does_not_move_ends_the_others(training, tmp_path):
     workers = training()
     wait_for_checkpoint(tmp_path, 60, workers)
     workers[0].send_signal(signal.SIGSTOP)
-    assert workers[1].wait(timeout=120) == 1
+    assert workers[1].wait(LIMIT) == 1
     assert_says_that_the_other_is_gone(log_of(tmp_path, 1))
 
 
 def test_workers_need_a_folder_that_they_share(start, tmp_path):
     workers = start([[os.path.join(ROOT, "train_SRWGAN.py"), "--cweight", "0"]] * 2)
-    assert [worker.wait() for worker in workers] == [2, 2]
+    assert [worker.wait(LIMIT) for worker in workers] == [2, 2]
     assert "several workers without --run-dir. Expected a folder that all of them share." in log_of(tmp_path, 1)

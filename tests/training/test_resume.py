@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import time
 from pathlib import Path
 
 import keras
@@ -23,6 +22,7 @@ from srwgan.training.schedule import Schedule
 from srwgan.training.setup import never_saved
 from srwgan.training.step import Trainer
 from tests.forked import Forked
+from tests.waiting import LIMIT, until
 
 ROOT = str(Path(__file__).resolve().parents[2])
 STEPS = 2  # in an epoch: four photographs, two in a batch
@@ -214,13 +214,15 @@ def start(photo_folder, tmp_path):
     yield start
     for process in processes:
         process.kill()
-        process.wait()
+        process.wait(LIMIT)
 
 
 def wait_for_checkpoint(folder, number, process):
-    while not (tf.train.latest_checkpoint(folder) or "").endswith(f"ckpt-{number}"):
+    def reached():
         assert process.poll() is None
-        time.sleep(0.02)
+        return (tf.train.latest_checkpoint(folder) or "").endswith(f"ckpt-{number}")
+
+    until(reached, what=f"checkpoint {number}")
 
 
 def tensors(folder):
@@ -272,20 +274,20 @@ def test_killed_stopped_and_resumed_is_the_same_to_the_last_bit(start, photo_fol
     run = start(*flags, "--run-dir", "run")
     wait_for_checkpoint(checkpoints, 30, run)
     run.kill()
-    run.wait()
+    run.wait(LIMIT)
     run = start("--resume", "run")
     wait_for_checkpoint(checkpoints, 60, run)
     run.send_signal(signal.SIGTERM)
-    assert run.wait() == 128 + signal.SIGTERM
+    assert run.wait(LIMIT) == 128 + signal.SIGTERM
     stopped_at = max(numbers(checkpoints))
     assert (
         f"Checkpoint written: run/checkpoints/ckpt-{stopped_at}. Go on with --resume run"
         in (tmp_path / "log").read_text()
     )
-    assert start("--resume", "run").wait() == 0
+    assert start("--resume", "run").wait(LIMIT) == 0
     assert f"Going on after {stopped_at} of 90 batches" in (tmp_path / "log").read_text()
 
-    assert whole.wait() == 0, (tmp_path / "whole_log").read_text()
+    assert whole.wait(LIMIT) == 0, (tmp_path / "whole_log").read_text()
     made, wanted = tensors(checkpoints), tensors(tmp_path / "whole" / "checkpoints")
     assert set(made) == set(wanted) and any("generator_optimizer" in name for name in made)
     different = [name for name in wanted if not np.array_equal(made[name], wanted[name])]

@@ -16,6 +16,7 @@ from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss
 from srwgan.training.step import STEADY_KEY, StepOptions, Trainer
 from tests.forked import Forked
+from tests.waiting import LIMIT
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 TERMS = tuple(WEIGHTS.weights("full"))
@@ -447,7 +448,7 @@ print("same")
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
     """In a process of its own: devices cannot be divided once TensorFlow runs."""
     process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
-    status, log = process.wait(), (tmp_path / "log").read_text()
+    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
     assert status == 0 and "same" in log.splitlines(), log[-3000:]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from srwgan.media.gif import GifWriter
 from srwgan.media.video import VideoReader, VideoWriter
+from tests.waiting import LIMIT, until
 from utils.app.jobs import CancelledError, Device
 from utils.app.limits import Limits
 from utils.app.models import AUTOMATIC, Models, find_generators
@@ -92,7 +93,7 @@ def service(generator_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=0)
+        browser = started.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=1000 * LIMIT)
         yield browser
         browser.close()
 
@@ -104,11 +105,12 @@ def new_page(service, browser):
 
     def open_page(url=service.url, **settings):
         context = browser.new_context(accept_downloads=True, **{"viewport": DESK, **settings})
-        context.set_default_timeout(0)  # a slow day is no error
+        context.set_default_timeout(1000 * LIMIT)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: is_own(request.url, url) or strangers.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("crash", lambda: errors.append("the page crashed"))
         page.goto(url)
         page.wait_for_selector("body[data-ready]")
         return page
@@ -164,8 +166,7 @@ ALL_CHECKED = """([list, count]) => {
 
 def wait_until(page, condition, argument=None):
     """Playwright's own `wait_for_function` evaluates strings in the page, which its policy forbids."""
-    while not page.evaluate(condition, argument):
-        page.wait_for_timeout(50)
+    until(lambda: page.evaluate(condition, argument), what=condition, pause=lambda: page.wait_for_timeout(50))
 
 
 def upscale(page, *paths):
@@ -344,7 +345,7 @@ def test_every_state_is_accessible_and_keeps_upscale_in_view(
     page.click("text=Options")
     slow = use_slow_model(page, service)
     page.click("#start")
-    assert slow.started.wait()
+    assert slow.started.wait(LIMIT)
     page.wait_for_selector("text=/of 100000/")
     page.evaluate("scrollTo(0, 0)")
     check("running")
@@ -423,7 +424,7 @@ def test_the_time_is_told_before_and_during_the_work(new_page, service, picture)
     page.wait_for_selector("#plan >> text=/Becomes 128 × 96 in about (a second|\\d+ seconds)/")
     slow = use_slow_model(page, service)
     page.click("#start")
-    assert slow.started.wait()
+    assert slow.started.wait(LIMIT)
     page.wait_for_selector("#job-left >> text=/About .* left/")
     other = new_page()
     choose(other, picture)
@@ -476,7 +477,7 @@ def test_the_focus_stays_and_a_screen_reader_hears_that_it_is_done(new_page, ser
     slow = use_slow_model(page, service)
     page.focus("#start")
     page.keyboard.press("Enter")
-    assert slow.started.wait()
+    assert slow.started.wait(LIMIT)
     page.focus("#cancel")
     page.keyboard.press("Enter")
     page.wait_for_selector("#cancel", state="hidden")
@@ -622,8 +623,8 @@ def press_tab_until(page, condition):
 def test_a_phone_shows_everything_in_its_width(new_page, picture, scheme):
     page = new_page(viewport=PHONE, color_scheme=scheme)
     upscale(page, picture)
-    while not is_in_view(page, "a.download"):  # the page scrolls to the result by itself
-        page.wait_for_timeout(50)
+    scrolled = "the page scrolls to the result by itself"
+    until(lambda: is_in_view(page, "a.download"), what=scrolled, pause=lambda: page.wait_for_timeout(50))
     for selector in ("#start", ".compare", ".tools", "a.download"):
         box = page.locator(selector).first.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390, selector
@@ -647,7 +648,7 @@ def test_cancel_frees_the_device_at_once(new_page, service, picture):
     page.dispatch_event("#start", "click")  # does nothing
     page.click("#cancel")
     page.wait_for_selector("text=Cancelled.")
-    assert slow.ended.wait()
+    assert slow.ended.wait(LIMIT)
     choose_model(page, AUTOMATIC)
     page.click("#start")
     finish(page)
@@ -659,9 +660,9 @@ def test_a_closed_page_stops_its_job_and_its_files_go(new_page, service, picture
     upscale(page, picture)
     slow = use_slow_model(page, service)
     page.click("#start")
-    assert slow.started.wait()
+    assert slow.started.wait(LIMIT)
     page.close(run_before_unload=False)
-    assert slow.ended.wait()
+    assert slow.ended.wait(LIMIT)
     until_gone(service, "photo", others)
 
 
@@ -675,8 +676,7 @@ def test_uploads_are_gone_when_the_page_is(new_page, service, picture):
 
 
 def until_gone(service, name, others):
-    while pictures_below(service.sessions.root, name) - others:
-        threading.Event().wait(0.05)
+    until(lambda: not pictures_below(service.sessions.root, name) - others, what=f"{name} is gone")
 
 
 def pictures_below(folder, name):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT
 from utils.app.estimates import FIRST_GUESS, OVERHEAD, Pace
 from utils.app.jobs import BusyError, CancelledError, Device, Job
 from utils.app.sessions import GoneError, ServerFolder, Sessions, folder_bytes, remove_left_over
@@ -29,9 +30,9 @@ def test_jobs_run_one_at_a_time_in_order_and_a_long_one_lets_others_between():
     other = device.submit(one, work, "one")
     assert [len(device.ahead_of(job)) for job in (many, one)] == [1, 2]
     gate.set()
-    blocker.result(), first.result()
-    device.submit(many, work, "many 2").result()
-    other.result()
+    blocker.result(LIMIT), first.result(LIMIT)
+    device.submit(many, work, "many 2").result(LIMIT)
+    other.result(LIMIT)
     assert order == [("many 1", 1), ("one", 1), ("many 2", 1)]
     assert device.ahead_of(one) is None
     device.close()
@@ -44,29 +45,29 @@ def test_a_running_job_ends_at_its_next_tile_and_a_waiting_one_at_once():
     def work():
         running.progress(1, 3)
         started.set()
-        go_on.wait()
+        go_on.wait(LIMIT)
         running.progress(2, 3)
 
     first, second = device.submit(running, work), device.submit(waiting, lambda: "never")
-    started.wait()
+    started.wait(LIMIT)
     waiting.cancel()
     with pytest.raises(FutureCancelled):
-        second.result()
+        second.result(LIMIT)
     assert device.ahead_of(waiting) is None
     running.cancel()
     go_on.set()
     with pytest.raises(CancelledError):
-        first.result()
+        first.result(LIMIT)
     assert running.done == 1
-    assert device.submit(Job(), lambda: "free").result() == "free"
+    assert device.submit(Job(), lambda: "free").result(LIMIT) == "free"
     device.close()
 
 
 def test_too_many_waiting_are_refused():
     device, gate = Device(2), threading.Event()
     started = threading.Event()
-    device.submit(Job(), lambda: (started.set(), gate.wait()))
-    started.wait()
+    device.submit(Job(), lambda: (started.set(), gate.wait(LIMIT)))
+    started.wait(LIMIT)
     try:
         for address in "ab":
             device.submit(Job("", address), lambda: None)
@@ -80,8 +81,8 @@ def test_too_many_waiting_are_refused():
 def test_one_address_cannot_hold_the_whole_queue():
     """One client joined 45 times, and the next one read that 32 others were waiting."""
     device, gate, started = Device(8), threading.Event(), threading.Event()
-    device.submit(Job("page", "greedy"), lambda: (started.set(), gate.wait()))
-    started.wait()
+    device.submit(Job("page", "greedy"), lambda: (started.set(), gate.wait(LIMIT)))
+    started.wait(LIMIT)
     for number in range(6):
         device.submit(Job(f"page {number}", "greedy"), lambda: None)
     with pytest.raises(BusyError, match="6 are waiting from your address"):
@@ -93,15 +94,15 @@ def test_one_address_cannot_hold_the_whole_queue():
 
 def test_turns_go_round_addresses_and_pages():
     device, gate, started, order = Device(20), threading.Event(), threading.Event(), []
-    blocker = device.submit(Job("a1", "a"), lambda: (started.set(), gate.wait()))
-    started.wait()
+    blocker = device.submit(Job("a1", "a"), lambda: (started.set(), gate.wait(LIMIT)))
+    started.wait(LIMIT)
     places = [("a", "a1"), ("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b1"), ("c", "c1")]
     jobs = [Job(page, address) for address, page in places]
     futures = [device.submit(job, order.append, job.page) for job in jobs]
     assert device.ahead_of(jobs[5])[-1] is jobs[4]  # a guess: turns go round, so b1's second comes after
     gate.set()
     for future in (blocker, *futures):
-        future.result()
+        future.result(LIMIT)
     assert order == ["b1", "c1", "a2", "b1", "a1", "a1"]
     device.close()
 
@@ -200,7 +201,7 @@ def test_the_next_start_removes_what_a_killed_server_left(tmp_path, monkeypatch)
     with ServerFolder() as folder:
         assert left.exists() and folder.exists()  # each knows that the other is alive
         killed.kill()
-        killed.communicate()
+        killed.communicate(timeout=LIMIT)
         remove_left_over(tmp_path)
         assert not left.exists() and folder.exists()
     assert not list(tmp_path.iterdir())

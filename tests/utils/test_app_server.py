@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -17,6 +16,7 @@ import pytest
 from app_client import Client, Repeat, RepeatModels
 from PIL import Image
 
+from tests.waiting import LIMIT, until
 from utils.app.jobs import Device
 from utils.app.limits import Limits
 from utils.app.sessions import Sessions, folder_bytes
@@ -74,11 +74,6 @@ def pixels_of(content):
     return np.asarray(Image.open(BytesIO(content)))
 
 
-def until(condition):
-    while not condition():
-        time.sleep(0.02)
-
-
 def files_below(folder):
     return [name for _, _, names in os.walk(folder) for name in names]
 
@@ -95,7 +90,7 @@ def test_two_pages_with_the_same_file_do_not_harm_each_other(serve):
     ids = [client.upload("photo.png", content).json["id"] for client in (one, other)]
     assert ids[0] != ids[1]
     assert [client.start(id).status for client, id in zip((one, other), ids, strict=True)] == [202, 202]
-    assert gate.begun.wait()
+    assert gate.begun.wait(LIMIT)
     one.close()
     gate.open.set()
     result = other.wait_for("result")
@@ -147,7 +142,7 @@ def test_what_is_not_listened_to_is_dropped(serve):
     server = serve(gate)
     blocker = Client(server.url).open().listen()
     blocker.start(blocker.upload("photo.png", png()).json["id"])
-    assert gate.begun.wait()
+    assert gate.begun.wait(LIMIT)
     clients = [Client(server.url).open() for _ in range(20)]
     answers = [client.start(client.upload("photo.png", png()).json["id"]) for client in clients]
     assert {answer.status for answer in answers} == {202}
@@ -167,7 +162,7 @@ def test_a_place_in_the_queue_is_refused_in_words(serve):
     clients = [Client(server.url).open().listen() for _ in range(5)]
     for client in clients:
         client.start(client.upload("photo.png", png()).json["id"])
-        assert gate.begun.wait()
+        assert gate.begun.wait(LIMIT)
     refused = next(client for client in clients if client.of_type("end") or client is clients[-1])
     assert "3 are waiting from your address already. Please try again" in refused.wait_for("failed")["text"]
     gate.open.set()
@@ -210,7 +205,7 @@ def test_a_page_that_is_closed_leaves_nothing(serve, how):
     client, uploader = (Client(server.url).open().listen() for _ in range(2))
     uploader.upload("only.png", png())
     client.start(client.upload("photo.png", png()).json["id"])
-    assert gate.begun.wait()
+    assert gate.begun.wait(LIMIT)
     for one in (client, uploader):
         getattr(one, how)()
     server.service.sessions.grace = SHORT
@@ -284,7 +279,7 @@ def test_the_time_is_told_before_and_during_the_work_with_the_queue(serve):
     assert estimate["files"] == [{"id": id, "model": "Repeat", "size": [200, 200]}]
     server.service.pace.learn(("Repeat", "auto", "image"), 0.01, 1000)
     first.start(id)
-    assert gate.begun.wait()
+    assert gate.begun.wait(LIMIT)
     id = second.upload("photo.png", png(100, 100)).json["id"]
     estimate = second.ask("POST", second.at("estimate"), json.dumps({"files": [id]})).json
     assert estimate["wait"] > 900 and estimate["seconds"] > 900
@@ -320,7 +315,7 @@ def test_cancelling_ends_a_job_and_keeps_what_is_done(serve):
     gate.open.clear()
     gate.begun.clear()
     client.start(*ids)
-    assert gate.begun.wait()
+    assert gate.begun.wait(LIMIT)
     assert client.ask("DELETE", client.at("job")).status == 204
     assert client.wait_for("end", count=2)["cancelled"]
     assert len(client.of_type("result")) == 1
