@@ -1,13 +1,13 @@
 """Write a generator's LiteRT file, which phones and small computers run: `python3 -m utils.export_litert SRWGAN_Gen`.
 
-It goes into the generator's folder as generator.tflite, and into its faithful/ and robust/ where they are there.
+It goes into the generator's folder as generator.tflite, and into its faithful/, robust/ and fast/ where they are there.
 """
 
 import sys
 from pathlib import Path
 
 from srwgan.commandline import OneLineParser, quiet_start, run_command
-from srwgan.networks.model_folder import FAITHFUL, GENERATOR_FILE, LITERT_FILE, ROBUST
+from srwgan.networks.model_folder import GENERATOR_FILE, LITERT_FILE, NAMED
 
 
 def main(argv=None):
@@ -19,7 +19,7 @@ def main(argv=None):
         for folder in args.folders:
             if not folder.is_dir():
                 raise FileNotFoundError(f"Received: {folder}. Expected a folder with {GENERATOR_FILE}.")
-            for place in (folder, folder / FAITHFUL, folder / ROBUST):
+            for place in (folder, *(folder / name for name in NAMED)):
                 if place == folder or (place / GENERATOR_FILE).is_file():
                     export_litert(load_generator(place), place / LITERT_FILE)
                     print(f"Written: {place / LITERT_FILE}")

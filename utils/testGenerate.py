@@ -47,7 +47,8 @@ def load_gen(path=MODEL, fidelity: float = 0.0, strength: float | None = None):
     """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
 
     Args:
-        path: a folder. "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures.
+        path: a folder. "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures, "fast" SRWGAN_Gen/fast,
+            made for videos, and "faithful" SRWGAN_Gen/faithful.
         fidelity: from 0, sharp (`path` itself), to 1, faithful (`path`/faithful); between them their weights are mixed.
         strength: of the degradation of the pictures to come, 0 to 1, for a generator trained with --condition noise.
 

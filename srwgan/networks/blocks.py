@@ -84,8 +84,11 @@ class Parts:
         x = self.convolution(x, filters * factor**2, f"{name}_conv", initializer=ICNR(factor))
         if self.activation == "leaky_relu":
             x = self.activate(x, name)
-        x = PixelShuffle(factor, dtype=self.policy, name=f"{name}_shuffle")(x)
+        x = self.shuffle(x, name, factor=factor)
         return self.activate(x, name) if self.activation == "prelu" else x
+
+    def shuffle(self, x: KerasTensor, name: str, *, factor: int) -> KerasTensor:
+        return PixelShuffle(factor, dtype=self.policy, name=f"{name}_shuffle")(x)
 
     def fourier(self, x: KerasTensor, name: str, *, filters: int, factor: int) -> KerasTensor:
         """Convolution, band-limited interpolation, activation. Only the activation makes higher frequencies."""

@@ -20,7 +20,7 @@ from srwgan.networks.layers import AddUpsampled
 from srwgan.networks.receptive_field import alignment_of, receptive_field_of
 
 ACTIVATIONS = ("leaky_relu", "prelu")
-UPSAMPLINGS = ("pixelshuffle", "fourier", "resize-conv")
+UPSAMPLINGS = ("pixelshuffle", "pixelshuffledirect", "fourier", "resize-conv")
 ATTENTIONS = ("none", "channel", "window")
 CONDITIONS = ("none", "noise")
 SCALES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # scale -> the factors of its upsampling blocks
@@ -63,8 +63,10 @@ class Generator(keras.Model):
         scale: 2, 3, 4 or 8.
         activation: "leaky_relu" has slope 0.2 and runs inside the convolution before it. "prelu" has a trained slope
             for each channel (He et al. 2015, arXiv:1502.01852), which ends near 0.2 and costs passes over memory.
-        upsampling: "pixelshuffle"; "fourier" (zeros beyond the features' spectrum); "resize-conv" (nearest neighbor
-            before the convolution, Odena et al. 2016, doi:10.23915/distill.00003).
+        upsampling: "pixelshuffle"; "pixelshuffledirect" (in place of the upsampling blocks an activation, and the last
+            convolution gives all sub-pixels of a low-resolution pixel, as in ESPCN, Shi et al. 2016,
+            arXiv:1609.05158: for small networks); "fourier" (zeros beyond the features' spectrum); "resize-conv"
+            (nearest neighbor before the convolution, Odena et al. 2016, doi:10.23915/distill.00003).
         attention: "none", or in every residual block "channel" or "window".
         condition: "none"; "noise" is the strength of the pictures' degradation, from 0 (none) to 1 (the strongest).
         dtype: Keras dtype policy of the convolutions, e.g. "mixed_bfloat16".
@@ -107,10 +109,16 @@ class Generator(keras.Model):
                 x = make.window_attention(x, f"block{i + 1}_attention", shifted=i % 2 == 1)
         x = make.convolution(x, filters, "last_low_res")
         x = make.sum(x, first, "long_skip")
-        for i, factor in enumerate(SCALES[scale]):
-            fewer = max(filters // 2 ** (i + 1), 3)  # at a higher resolution every channel costs more
-            x = make.upsampling_block(x, f"upsampling{i + 1}", kind=upsampling, filters=fewer, factor=factor)
-        residual = make.convolution(x, 3, "last", initializer=keras.initializers.RandomNormal(stddev=1e-3))
+        near_zero = keras.initializers.RandomNormal(stddev=1e-3)
+        if upsampling == "pixelshuffledirect":
+            x = make.activate(x, "last_low_res")
+            x = make.convolution(x, 3 * scale**2, "last", initializer=near_zero)
+            residual = make.shuffle(x, "last", factor=scale)
+        else:
+            for i, factor in enumerate(SCALES[scale]):
+                fewer = max(filters // 2 ** (i + 1), 3)  # at a higher resolution every channel costs more
+                x = make.upsampling_block(x, f"upsampling{i + 1}", kind=upsampling, filters=fewer, factor=factor)
+            residual = make.convolution(x, 3, "last", initializer=near_zero)
         high_res = AddUpsampled(scale, name="add_upsampled")([residual, low_res])
 
         super().__init__(inputs=inputs, outputs=high_res, **kwargs)
@@ -120,8 +128,9 @@ class Generator(keras.Model):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has none of the options beyond its size and activation."""
-        return (self.upsampling, self.attention, self.condition) == ("pixelshuffle", "none", "none")
+        """Whether it has none of the options beyond its size, its activation and the number of its pixel shuffles."""
+        plain = self.upsampling in ("pixelshuffle", "pixelshuffledirect")
+        return plain and (self.attention, self.condition) == ("none", "none")
 
     def get_config(self) -> dict[str, Any]:
         names = ("filters", "blocks", "scale", "activation", "upsampling", "attention", "condition", "name")

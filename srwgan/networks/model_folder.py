@@ -3,6 +3,7 @@
     SRWGAN_Gen/                 the generator: SavedModel, generator.keras, generator.tflite, config.json, README.md
     SRWGAN_Gen/faithful/        its other end, for fidelity
     SRWGAN_Gen/robust/          the generator for damaged pictures
+    SRWGAN_Gen/fast/            the real-time generator, for videos
 
 In the folders inside, `generator.keras` and `config.json` are enough (`export_generator(..., served=False)`). What is
 missing is said before the slow start of TensorFlow.
@@ -17,8 +18,7 @@ GENERATOR_FILE = "generator.keras"
 DISCRIMINATOR_FILE = "discriminator.keras"
 LITERT_FILE = "generator.tflite"
 CONFIG_FILE = "config.json"
-FAITHFUL = "faithful"
-ROBUST = "robust"  # as a model's name: that of the main generator's folder
+FAITHFUL, ROBUST, FAST = NAMED = "faithful", "robust", "fast"  # as models' names: those of the main generator's folder
 
 
 def has_faithful_end(folder: str | os.PathLike) -> bool:
@@ -56,22 +56,29 @@ def check_fidelity(fidelity: float) -> None:
 
 def robust_of(folder: str | os.PathLike) -> Path | None:
     """The folder of the generator for damaged pictures, or None where there is none."""
-    path = Path(folder) / ROBUST
-    return path if any((path / name).is_file() for name in (GENERATOR_FILE, "saved_model.pb")) else None
+    return generator_inside(folder, ROBUST)
+
+
+def generator_inside(folder: str | os.PathLike, name: str) -> Path | None:
+    """The folder of the generator of that name in a generator's folder, or None where there is none."""
+    path = Path(folder) / name
+    return path if any((path / file).is_file() for file in (GENERATOR_FILE, "saved_model.pb")) else None
 
 
 def named_model(name: str | os.PathLike, main: str | os.PathLike) -> str | os.PathLike:
-    """The path that a model's name means: "robust" is that of the generator `main`, other names are paths.
+    """The path that a model's name means: the names of `NAMED` are inside the generator `main`, others are paths.
+
+    A folder that has one of these names itself is meant by "./fast" and the like.
 
     Raises:
-        FileNotFoundError: `main` has no robust one.
+        FileNotFoundError: `main` has none of that name.
     """
-    if os.fspath(name) != ROBUST:
+    if os.fspath(name) not in NAMED:
         return name
-    path = robust_of(main)
+    path = generator_inside(main, os.fspath(name))
     if path is None:
         raise FileNotFoundError(
-            f"Received: model {ROBUST}, and {Path(main) / ROBUST} has no generator. "
+            f"Received: model {name}, and {Path(main) / name} has no generator. "
             f"Expected a folder with one, e.g. {main}."
         )
     return path

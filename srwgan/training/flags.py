@@ -116,9 +116,10 @@ def add_networks(add):
     add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
     add(
         "--upsampling",
-        choices=["pixelshuffle", "fourier", "resize-conv"],
+        choices=["pixelshuffle", "pixelshuffledirect", "fourier", "resize-conv"],
         default="pixelshuffle",
-        help="how the generator enlarges its features",
+        help="how the generator enlarges its features; pixelshuffledirect: by its last convolution alone, for fewer "
+        "operations",
     )
     add("--attention", choices=["none", "channel", "window"], default="none", help="in the generator's blocks")
     add(

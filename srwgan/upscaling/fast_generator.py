@@ -53,15 +53,22 @@ class FastGenerator:
         self.first = weights.convolution("first")
         self.blocks = [weights.residual_block(f"block{k + 1}") for k in range(generator.blocks)]
         self.last_low_res = weights.convolution("last_low_res")
-        factors = SCALES[self.scale]
+        self.is_direct = generator.upsampling == "pixelshuffledirect"
+        if self.is_direct:
+            self.last_activation = weights.activation("last_low_res")
+        factors = () if self.is_direct else SCALES[self.scale]
         self.upsampling = [weights.upsampling_block(f"upsampling{i + 1}", factor) for i, factor in enumerate(factors)]
         self.last = weights.convolution("last", "float32")
         weights.check_all_are_used()
 
-        self.last_factor = factors[-1]
-        self.last_kernel = sub_pixel_kernel(self.last.kernel, self.last_factor)
-        self.last_bias = np.tile(self.last.bias, self.last_factor**2)
-        self.bilinear_kernel = bilinear_kernel(self.scale, self.last_factor)
+        if self.is_direct:
+            self.last_factor = self.scale
+            self.last_kernel, self.last_bias = self.last.kernel, self.last.bias
+        else:
+            self.last_factor = factors[-1]
+            self.last_kernel = sub_pixel_kernel(self.last.kernel, self.last_factor)
+            self.last_bias = np.tile(self.last.bias, self.last_factor**2)
+        self.bilinear_kernel = bilinear_kernel(self.scale, self.last_factor, shifted=not self.is_direct)
 
         self.upsampling_halo = self.halo - 1 - 2 * len(self.blocks) - 1  # what comes after `last_low_res` takes off
         self.halos = [1, *[2] * len(self.blocks), 1 + self.upsampling_halo]
@@ -76,7 +83,12 @@ class FastGenerator:
         return self.tail(x, crop(first, before - 1), crop(low_res, before), gain=gain, offset=offset)
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
-        """(B, scale h / f + 1, scale w / f + 1, f^2 C) -> (B, scale h, scale w, C), f the last shuffle's factor."""
+        """(B, scale h / f + 1, scale w / f + 1, f^2 C) -> (B, scale h, scale w, C), f the last shuffle's factor.
+
+        Where the last convolution alone upsamples, f is the scale and sub-pixels are (B, h, w, f^2 C).
+        """
+        if self.is_direct:
+            return pixel_shuffle(sub_pixels, self.last_factor)
         end = 1 - self.last_factor
         return pixel_shuffle(sub_pixels, self.last_factor)[:, 1:end, 1:end]
 
@@ -124,6 +136,9 @@ class FastGenerator:
             low_res: with a halo of 2.
         """
         x = self.last_low_res(x) + first
+        if self.is_direct:
+            x = self.last_activation(x)
+            return self.sub_pixels_of(x, gain) + self.bilinear(low_res, gain, offset)
         spent, resolution = 0, 1  # of the halo, in low-resolution pixels
         for i, block in enumerate(self.upsampling, start=1):
             x = block.activation(block.convolution(x))
@@ -131,14 +146,21 @@ class FastGenerator:
             if i < len(self.upsampling):
                 x, resolution = pixel_shuffle(x, block.factor), resolution * block.factor
         x = crop(x, round((self.upsampling_halo - spent) * resolution) - 1)
+        return self.sub_pixels_of(x, gain) + self.bilinear(low_res, gain, offset)
+
+    def sub_pixels_of(self, x: tf.Tensor, gain: float) -> tf.Tensor:
+        """The last convolution, times `gain`, in float32."""
         kernel, bias = ((array * gain).astype(x.dtype.as_numpy_dtype) for array in (self.last_kernel, self.last_bias))
-        x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
-        return tf.cast(x, "float32") + self.bilinear(low_res, gain, offset)
+        return tf.cast(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias), "float32")
 
     def bilinear(self, low_res: tf.Tensor, gain: float, offset: float) -> tf.Tensor:
         """Sub-pixels of the bilinearly upsampled picture, from the picture with a halo of 2."""
+        if self.is_direct:
+            low_res = crop(low_res, 1)
         x = tf.nn.conv2d(low_res, self.bilinear_kernel * gain, 1, "VALID")
         x = tf.nn.bias_add(x, tf.fill([x.shape[-1]], offset))
+        if self.is_direct:
+            return x
         factor = self.scale // self.last_factor
         x, end = pixel_shuffle(x, factor), 1 - factor or None
         return x[:, factor:end, factor:end]
@@ -336,12 +358,16 @@ def sub_pixel_kernel(kernel: np.ndarray, factor: int) -> np.ndarray:
     return result.reshape(2, 2, factor**2 * channels, factor**2 * filters)
 
 
-def bilinear_kernel(scale: int, last_factor: int) -> np.ndarray:
+def bilinear_kernel(scale: int, last_factor: int, *, shifted: bool = True) -> np.ndarray:
     """(3, 3, 3, 3 scale^2): bilinear upsampling as a convolution before two pixel shuffles, the last by last_factor.
 
-    The result is shifted as that of `sub_pixel_kernel`.
+    Args:
+        scale: of the upsampling.
+        last_factor: that of the last pixel shuffle; the scale where there is one.
+        shifted: whether the result is shifted as that of `sub_pixel_kernel`.
     """
-    place = (np.arange(scale) - 0.5) / scale - 0.5  # of each sub-pixel's center, in low-resolution pixels
+    # place: of each sub-pixel's center, in low-resolution pixels
+    place = (np.arange(scale) + (-0.5 if shifted else 0.5)) / scale - 0.5
     weights = np.stack([np.maximum(-place, 0), 1 - np.abs(place), np.maximum(place, 0)])  # (3, scale)
     weights = weights.reshape(3, scale // last_factor, last_factor)
     kernel = np.einsum("yai,xbj,cd->yxcabijd", weights, weights, np.eye(3))

@@ -218,7 +218,7 @@ def test_the_strength_on_the_command_line_and_in_the_library(tmp_path, capsys):
     [
         (
             {"upsampling": "bilinear"},
-            "Received: upsampling=bilinear. Expected one of pixelshuffle, fourier, resize-conv.",
+            "Received: upsampling=bilinear. Expected one of pixelshuffle, pixelshuffledirect, fourier, resize-conv.",
         ),
         ({"attention": "full"}, "Received: attention=full. Expected one of none, channel, window."),
         ({"condition": "blur"}, "Received: condition=blur. Expected none or noise."),

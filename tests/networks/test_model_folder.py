@@ -1,4 +1,4 @@
-"""A generator's faithful end and its robust variant: --fidelity and --model robust."""
+"""A generator's faithful end and the generators in its folder: --fidelity and --model NAME."""
 
 import os
 from pathlib import Path
@@ -83,10 +83,23 @@ def test_gifs_are_upscaled_by_the_robust_generator_where_it_is_there(folder):
     np.testing.assert_array_equal(upscaled("--model", "SRWGAN_Gen", source="clip.gif"), before)
 
 
+def test_generators_in_the_folder_have_names_and_a_path_of_the_same_name_begins_with_a_dot(folder):
+    export_generator(shaken(3), "SRWGAN_Gen/fast", served=False)
+    export_generator(shaken(4), "fast", served=False)
+    of_name, of_path = (expected(load_generator(path)) for path in ("SRWGAN_Gen/fast", "fast"))
+    assert close(upscaled("--model", "fast"), of_name) and close(upscaled("--model", "SRWGAN_Gen/fast"), of_name)
+    assert close(upscaled("--model", "./fast"), of_path) and not close(upscaled("--model", "./fast"), of_name)
+    assert close(expected(testGenerate.load_gen("fast")), of_name)
+    np.testing.assert_array_equal(upscaled("--model", "faithful"), upscaled("--fidelity", 1))
+    clips = [upscaled("--model", name, source="clip.gif") for name in ("fast", "SRWGAN_Gen/fast")]
+    np.testing.assert_array_equal(*clips)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--model", "robust"], "model robust"),
+        (["--model", "fast"], "Received: model fast, and SRWGAN_Gen/fast has no generator."),
         (["--fidelity", "1.5"], "Expected a number from 0 to 1"),
         (["--fidelity", "nan"], "Expected a number from 0 to 1"),
         (["--fidelity", "x"], "--fidelity"),

@@ -14,6 +14,7 @@ OPTIONS = [
     {},
     {"blocks": 3},
     {"activation": "prelu"},
+    {"upsampling": "pixelshuffledirect", "scale": 4},
     {"upsampling": "resize-conv"},
     {"upsampling": "resize-conv", "scale": 4},
     {"attention": "channel"},

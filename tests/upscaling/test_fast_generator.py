@@ -12,19 +12,22 @@ from srwgan.upscaling.fast_generator import Convolution, FastGenerator, pixel_sh
 from srwgan.upscaling.network import network_for
 from srwgan.upscaling.pixel_graph import PixelGraph
 
-SIZES = [  # blocks, scale, activation
-    *((1, scale, "leaky_relu") for scale in SCALES),
-    (2, 4, "prelu"),
-    (1, 3, "prelu"),
-    (4, 2, "leaky_relu"),
-    (8, 4, "leaky_relu"),
-    (16, 3, "leaky_relu"),
+SIZES = [  # blocks, scale, activation, upsampling
+    *((1, scale, "leaky_relu", "pixelshuffle") for scale in SCALES),
+    (2, 4, "prelu", "pixelshuffle"),
+    (1, 3, "prelu", "pixelshuffle"),
+    (4, 2, "leaky_relu", "pixelshuffle"),
+    (8, 4, "leaky_relu", "pixelshuffle"),
+    (16, 3, "leaky_relu", "pixelshuffle"),
+    *((1, scale, "leaky_relu", "pixelshuffledirect") for scale in SCALES),
+    (4, 4, "prelu", "pixelshuffledirect"),
 ]
 
 
-def shaken(blocks, scale, activation="leaky_relu", filters=4, constructor=Generator):
+def shaken(blocks, scale, activation="leaky_relu", upsampling="pixelshuffle", filters=4, constructor=Generator):
     """A generator whose weights are far from their start, so that every layer matters to the result."""
-    generator, random = constructor(filters, blocks, scale, activation=activation), np.random.default_rng(0)
+    generator = constructor(filters, blocks, scale, activation=activation, upsampling=upsampling)
+    random = np.random.default_rng(0)
     generator.set_weights(
         [random.normal(0, 1 / np.sqrt(max(np.prod(w.shape[:-1]), 4)), w.shape) for w in generator.get_weights()]
     )
@@ -35,10 +38,10 @@ def noise(*shape):
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("blocks", "scale", "activation"), SIZES)
-def test_change_fast_generator_and_generator_together_results(blocks, scale, activation):
+@pytest.mark.parametrize(("blocks", "scale", "activation", "upsampling"), SIZES)
+def test_change_fast_generator_and_generator_together_results(blocks, scale, activation, upsampling):
     """Where this fails, fast_generator.py does not run the layers that Generator's constructor makes."""
-    generator, low_res = shaken(blocks, scale, activation), noise(2, 9, 14, 3)
+    generator, low_res = shaken(blocks, scale, activation, upsampling), noise(2, 9, 14, 3)
     network = FastGenerator(generator, "float32")
     expected = image_operator(generator, tf.constant(low_res)).numpy()
     bilinear = tf.image.resize(low_res, expected.shape[1:3])
@@ -51,10 +54,10 @@ def test_change_fast_generator_and_generator_together_results(blocks, scale, act
     assert len(maps) == blocks + 1
 
 
-@pytest.mark.parametrize(("blocks", "scale"), [(blocks, scale) for blocks, scale, _ in SIZES])
-def test_change_fast_generator_and_generator_together_receptive_field(blocks, scale):
+@pytest.mark.parametrize(("blocks", "scale", "upsampling"), [(size[0], size[1], size[3]) for size in SIZES])
+def test_change_fast_generator_and_generator_together_receptive_field(blocks, scale, upsampling):
     """Where this fails, the halo that fast_generator.py takes off is not Generator's receptive field."""
-    generator = shaken(blocks, scale)
+    generator = shaken(blocks, scale, upsampling=upsampling)
     network = FastGenerator(generator, "float32")
     assert network.halo == sum(network.halos) == generator.receptive_field
     low_res = tf.Variable(noise(1, 2 * network.halo + 1, 2 * network.halo + 1, 3))

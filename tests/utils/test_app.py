@@ -321,16 +321,41 @@ def test_generators_are_found_alone_and_in_folders(tmp_path):
         find_generators([tmp_path / "a" / "SRWGAN_Gen" / ".." / ".."])
 
 
-def test_a_generators_robust_one_is_offered_after_it(tmp_path):
+def test_a_generators_robust_and_fast_ones_are_offered_after_it(tmp_path):
     first, second = make_model(tmp_path / "SRWGAN_Gen"), make_model(tmp_path / "Other_Gen")
-    (first / "robust").mkdir()
-    (first / "robust" / "generator.keras").touch()
+    for folder in first / "robust", first / "fast", second / "fast":
+        folder.mkdir()
+        (folder / "generator.keras").touch()
     found = find_generators([first, second])
     assert list(found.items()) == [
         ("SRWGAN_Gen", first),
         ("SRWGAN_Gen/robust", first / "robust"),
+        ("SRWGAN_Gen/fast", first / "fast"),
         ("Other_Gen", second),
+        ("Other_Gen/fast", second / "fast"),
     ]
+    models = Models(found)
+    assert {name: models.title(name) for name in found} == {
+        "SRWGAN_Gen": "Photos",
+        "SRWGAN_Gen/robust": "GIFs and compressed pictures",
+        "SRWGAN_Gen/fast": "Videos, quickly",
+        "Other_Gen": "Other_Gen",
+        "Other_Gen/fast": "Other_Gen, for videos",
+    }
+    assert models.name_for("video", Choice("SRWGAN_Gen/fast")) == "SRWGAN_Gen/fast"
+
+
+def test_a_smaller_generator_is_expected_to_take_less_time(tmp_path):
+    first = make_model(tmp_path / "SRWGAN_Gen")
+    (first / "fast").mkdir()
+    (first / "fast" / "generator.keras").touch()
+    models = Models(find_generators([first]))
+    assert models.cost("SRWGAN_Gen") == models.cost("SRWGAN_Gen/fast") == 1  # nothing is known of either
+    for folder, parameters in (first, 800), (first / "fast", 100):
+        (folder / "config.json").write_text(json.dumps({"scale": 4, "parameters": parameters}))
+    models = Models(find_generators([first]))
+    assert models.cost("SRWGAN_Gen") == 1
+    assert models.cost("SRWGAN_Gen/fast") == pytest.approx(0.3)  # a fifth of the time is no generator's
 
 
 def test_each_kind_of_file_gets_what_the_command_line_gives_it(tmp_path):

@@ -9,7 +9,11 @@ MEMORY = 0.7  # how much of what was learned remains after each file
 
 
 class Pace:
-    """Seconds for a megapixel of low resolution, by generator, precision and kind of file. Any thread may use it."""
+    """Seconds for a megapixel of low resolution, by generator, precision and kind of file. Any thread may use it.
+
+    Megapixels are counted times the generator's cost (`Models.cost`), so that what was learned with one generator is a
+    guess for another.
+    """
 
     def __init__(self):
         self._lock, self._learned = threading.Lock(), defaultdict(lambda: (0.0, 0.0))

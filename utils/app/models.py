@@ -8,14 +8,25 @@ from pathlib import Path
 
 from srwgan.convert import engines
 from srwgan.convert.engines import Settings, is_installed
-from srwgan.networks.model_folder import DISCRIMINATOR_FILE, GENERATOR_FILE, MAIN, ROBUST, has_faithful_end, robust_of
+from srwgan.networks.model_folder import (
+    DISCRIMINATOR_FILE,
+    FAST,
+    GENERATOR_FILE,
+    MAIN,
+    ROBUST,
+    generator_inside,
+    has_faithful_end,
+)
 
 KEPT = 4  # upscalers in memory, each a generator in one precision
 AUTOMATIC = ""  # the name of no generator: each kind of file gets the one that the command line gives it
+OTHER_WORK = 0.2  # of a file's time that no generator takes: reading, encoding
 TITLES = {
     MAIN: ("Photos", "Adds fine, sharp detail. For clean photos and drawings."),
     f"{MAIN}/{ROBUST}": ("GIFs and compressed pictures", "Smooths a GIF's dots and a JPEG's blocks while it enlarges."),
+    f"{MAIN}/{FAST}": ("Videos, quickly", "Takes a fraction of the time, with less fine detail."),
 }
+INSIDE = {ROBUST: "for compressed pictures", FAST: "for videos"}  # generators in another one's folder -> their titles
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Choice:
 
 
 def find_generators(paths: list) -> dict[str, Path]:
-    """{name: path} of the generators at `paths`, each followed by its robust one, where it has one.
+    """{name: path} of the generators at `paths`, each followed by its robust and its fast one, where it has them.
 
     A path may be a generator or a folder that holds some.
 
@@ -46,15 +57,16 @@ def find_generators(paths: list) -> dict[str, Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f"Received: --model {path}. Expected a folder that is there, e.g. SRWGAN_Gen.")
-        inside = [path] if is_generator(path) else sorted(child for child in path.iterdir() if is_generator(child))
-        if not inside:
+        there = [path] if is_generator(path) else sorted(child for child in path.iterdir() if is_generator(child))
+        if not there:
             raise ValueError(f"Received: --model {path}. Expected a generator, or a folder with generators in it.")
-        for generator in inside:
+        for generator in there:
             generator = generator.resolve()
             if generator not in found.values():
                 found[name := unused_name(generator, found)] = generator
-                if robust := robust_of(generator):
-                    found[f"{name}/{ROBUST}"] = Path(robust)
+                for inside in INSIDE:
+                    if path_inside := generator_inside(generator, inside):
+                        found[f"{name}/{inside}"] = path_inside
     return found
 
 
@@ -73,10 +85,10 @@ def unused_name(path, names):
     return name
 
 
-def stated_scale(path: Path) -> int | None:
-    """The scale in a generator's config, which is read without loading it; None where there is none."""
+def stated(path: Path, name: str) -> int | None:
+    """A number in a generator's config, which is read without loading the generator; None where it is not stated."""
     try:
-        return json.loads((path / "config.json").read_text())["scale"]
+        return json.loads((path / "config.json").read_text())[name]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -91,11 +103,20 @@ class Models:
     def __init__(self, generators: dict[str, Path]):
         self.generators = generators
         self._upscalers, self._lock = OrderedDict(), threading.Lock()
-        self._scales = {name: stated_scale(path) for name, path in generators.items()}
+        self._scales = {name: stated(path, "scale") for name, path in generators.items()}
+        self._parameters = {name: stated(path, "parameters") for name, path in generators.items()}
 
     def scale(self, name: str) -> int:
         """A generator's scale; of one that states none, 4 until it was loaded."""
         return self._scales.get(name) or 4
+
+    def cost(self, name: str) -> float:
+        """A file's expected time with a generator, as a share of that with the first one: by their parameters.
+
+        1 where a generator does not state them.
+        """
+        own, first = (self._parameters.get(each) for each in (name, self.first))
+        return OTHER_WORK + (1 - OTHER_WORK) * own / first if own and first else 1.0
 
     @property
     def first(self) -> str:
@@ -130,10 +151,10 @@ class Models:
         return offers
 
     def _described(self, name):
-        base = name.removesuffix(f"/{ROBUST}")
+        base, _, inside = name.rpartition("/")
         title, line = TITLES.get(name, (name, "Another generator of this server."))
-        if name not in TITLES and name != base:
-            title, line = f"{base}, for compressed pictures", TITLES[f"{MAIN}/{ROBUST}"][1]
+        if name not in TITLES and base in self.generators and inside in INSIDE:
+            title, line = f"{base}, {INSIDE[inside]}", TITLES[f"{MAIN}/{inside}"][1]
         return {
             "name": name,
             "title": title,

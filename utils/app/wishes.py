@@ -46,12 +46,14 @@ class Plan:
     Attributes:
         model: the generator's name.
         key: what its pace is known by, see `Pace`.
+        megapixels: of low resolution, all frames together, times the generator's cost, see `Models.cost`.
         seconds: expected.
         size: (width, height) of the result.
     """
 
     model: str
     key: tuple
+    megapixels: float
     seconds: float
     size: tuple[int, int]
 
@@ -135,8 +137,8 @@ def planned(wish: Wish, upload: Upload, service) -> Plan:
         service.limits.check_result(upload.path.name, *size)
     except ValueError as error:
         raise FieldError("size", str(error)) from error
-    key = model, choice.precision, facts.kind
-    return Plan(model, key, service.pace.seconds(key, facts.megapixels), size)
+    key, megapixels = (model, choice.precision, facts.kind), facts.megapixels * service.models.cost(model)
+    return Plan(model, key, megapixels, service.pace.seconds(key, megapixels), size)
 
 
 def originals_note(wish: Wish) -> str | None:

@@ -44,7 +44,7 @@ async def run_job(service, session: Session, job, *, wish: Wish, folders: list[P
                 if isinstance(error, BusyError):
                     break
                 continue
-            service.pace.learn(plan.key, upload.facts.megapixels, seconds)
+            service.pace.learn(plan.key, plan.megapixels, seconds)
             result.notes = [without_folder(note, session.folder) for note in result.notes]
             session.results[folder.name] = folder
             title = service.models.title(plan.model)
