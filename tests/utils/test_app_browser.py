@@ -621,7 +621,7 @@ def press_tab_until(page, condition):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_everything_in_its_width(new_page, picture, scheme):
-    page = new_page(viewport=PHONE, color_scheme=scheme)
+    page = new_page(viewport=PHONE, color_scheme=scheme, reduced_motion="reduce")
     upscale(page, picture)
     scrolled = "the page scrolls to the result by itself"
     until(lambda: is_in_view(page, "a.download"), what=scrolled, pause=lambda: page.wait_for_timeout(50))

@@ -14,6 +14,7 @@ const chosen = new Files($("chosen"), { changed: changedFiles });
 const original = new Files($("original-chosen"), { changed: changedFiles, most: 1 });
 let working = false; // from the button until the job's end
 let hasResult = false; // of this job
+let movedByHand = false; // the page, since the first result came
 let lastAhead = null;
 
 // What is wished
@@ -167,18 +168,30 @@ function heard(event) {
   } else if (event.type === "result") {
     results.add(event, !hasResult);
     say(`${event.name} is ready: ${event.result_size[0]} by ${event.result_size[1]} pixels.`);
-    if (!hasResult && matchMedia("(max-width: 800px)").matches) // they are below all else
-      requestAnimationFrame(() => requestAnimationFrame(() => $("results").scrollIntoView(SCROLLING))); // once laid out
+    if (!hasResult) {
+      scrollToResults();
+      movedByHand = false;
+    }
     hasResult = true;
   } else if (event.type === "failed") {
     problem(event.text);
   } else if (event.type === "end") {
     setWorking(false);
     const done = event.count - event.failed;
+    if (hasResult && !movedByHand) scrollToResults(); // what is above them has become shorter
     if (event.cancelled) problem("Cancelled.", "note");
     else if (event.count > 1) say(`Done: ${done} of ${event.count}.`);
     if (document.hidden && done) document.title = "Done · SRWGAN";
   }
+}
+
+for (const hand of ["wheel", "touchmove", "keydown"])
+  document.addEventListener(hand, () => { movedByHand = true; }, { passive: true });
+
+// On a narrow window they are below all else. Two frames later they are laid out.
+function scrollToResults() {
+  if (matchMedia("(max-width: 800px)").matches)
+    requestAnimationFrame(() => requestAnimationFrame(() => $("results").scrollIntoView(SCROLLING)));
 }
 
 function problem(text, kind = "wrong") {
