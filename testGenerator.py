@@ -14,7 +14,9 @@ from pathlib import Path
 
 from srwgan.commandline import (
     OneLineParser,
+    collect_garbage,
     exit_at_interrupt,
+    leave_garbage,
     print_line,
     quiet_start,
     raise_at_interrupt,
@@ -25,12 +27,13 @@ from srwgan.commandline import (
 
 if __name__ == "__main__":
     exit_at_interrupt()  # during the imports, which take seconds
+    leave_garbage()
 
 from srwgan.convert.engines import ENGINES, Settings, choose_engine, is_installed, load_upscaler
 from srwgan.convert.files import upscale_paths
 from srwgan.convert.jobs import find_jobs, kind_of
 from srwgan.convert.options import ALPHAS, PALETTES, Options
-from srwgan.media.gif.palettes import DITHERS
+from srwgan.media.gif.format import DITHERS
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
 from srwgan.whole_files import can_be_made, written_whole
@@ -109,6 +112,7 @@ EXIT_STATUS = """exit status:
 
 def main(argv=None):
     raise_at_interrupt()
+    collect_garbage()
     arguments = sys.argv[1:] if argv is None else argv
     try:
         return run_command_line(arguments) if arguments else run_sample()

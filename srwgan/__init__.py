@@ -8,7 +8,7 @@ Examples:
     >>> high_res = upscaler.image(low_res)  # (H, W, 3) uint8 -> (4 H, 4 W, 3) uint8
 """
 
-import importlib
+from srwgan.lazy import lazily
 
 PUBLIC = {  # name -> the module that it is in
     "Discriminator": "srwgan.networks.discriminator",
@@ -24,13 +24,4 @@ PUBLIC = {  # name -> the module that it is in
     "ssim": "srwgan.measuring.metrics",
 }
 __all__ = sorted(PUBLIC)
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(PUBLIC[name]), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = lazily(__name__, PUBLIC)

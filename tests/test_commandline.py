@@ -117,3 +117,22 @@ def test_a_quiet_start_leaves_the_handler_of_ctrl_c_as_it_was():
         assert signal.getsignal(signal.SIGINT) is mine
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_quiet_start_searches_imports_for_no_garbage():
+    """A stand-in takes TensorFlow's place, so that it is a first start here too."""
+    script = """
+import gc, sys, types
+from srwgan.commandline import quiet_start
+config = types.SimpleNamespace(list_physical_devices=lambda: None)
+with quiet_start():
+    assert not gc.isenabled()
+    sys.modules["tensorflow"] = types.SimpleNamespace(config=config)
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+frozen = gc.get_freeze_count()
+with quiet_start():  # what was made since the first start can be garbage
+    assert gc.isenabled()
+assert gc.get_freeze_count() == frozen
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """Who may import whom, as docs/architecture.md draws it."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = {"commandline", "whole_files", "memory", "pixels", "prefetch"}
+GROUND = {"commandline", "whole_files", "memory", "pixels", "prefetch", "lazy"}
 MAY_IMPORT = {  # package of srwgan/ -> the packages that it may import, beside the ground floor
     "networks": set(),
     "media": set(),
@@ -60,9 +61,18 @@ def test_without_tensorflow(module):
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
 
 
-def test_the_public_names_are_there():
-    import srwgan
-
-    assert all(getattr(srwgan, name).__name__ == name for name in srwgan.__all__)
+@pytest.mark.parametrize("package", ["srwgan", "srwgan.media.animation", "srwgan.media.gif", "srwgan.media.video"])
+def test_names_that_are_imported_when_they_are_used(package):
+    lazy = importlib.import_module(package)
+    assert set(lazy.__all__) >= set(lazy.PUBLIC) == set(dir(lazy))
+    for name, module in lazy.PUBLIC.items():
+        assert getattr(lazy, name) is getattr(importlib.import_module(module), name)
+        assert importlib.util.find_spec(f"{package}.{name}") is None  # it would take the name's place
     with pytest.raises(AttributeError, match="nothing"):
-        getattr(srwgan, "nothing")  # noqa: B009 (a name that is not there)
+        getattr(lazy, "nothing")  # noqa: B009
+
+
+def test_the_endings_of_animations_are_those_that_are_written():
+    from srwgan.media.animation import SUFFIXES, WRITERS
+
+    assert set(SUFFIXES) == set(WRITERS)

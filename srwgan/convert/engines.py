@@ -15,8 +15,7 @@ import numpy as np
 
 from srwgan.commandline import quiet_start
 from srwgan.convert.jobs import Job, kind_of
-from srwgan.media.animation import AnimationReader
-from srwgan.media.gif import GifReader
+from srwgan.media import animation, gif
 from srwgan.media.still.images import read_header
 from srwgan.memory import usable_cores
 from srwgan.networks.model_folder import LITERT_FILE, check_fidelity, end_at
@@ -123,7 +122,7 @@ def pixels_of(job: Job) -> float:
             return header.width * header.height
         if kind == "video":
             return float("inf")
-        with GifReader(job.source) if kind == "gif" else AnimationReader(job.source) as reader:
+        with gif.GifReader(job.source) if kind == "gif" else animation.AnimationReader(job.source) as reader:
             return reader.size[0] * reader.size[1] * reader.frame_count
     except Exception:  # the job itself will say what is wrong
         return 0

@@ -1,16 +1,15 @@
 """Files and folders through an upscaler: images, GIFs and videos in; images, GIFs and videos out."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from srwgan.commandline import one_line, print_line
-from srwgan.convert.clips import upscale_clip
 from srwgan.convert.jobs import Job, find_jobs, is_done, kind_of, own_targets, plan_target
 from srwgan.convert.options import MOVING_SUFFIXES, Options
 from srwgan.media.still.encoding import has_hidden_colors
@@ -160,6 +159,8 @@ def upscale_file(
         raise ValueError(f"Received: {target} for {source} ({kind}). Expected a name in {', '.join(expected)}.")
     with progress_bar(source, "frame" if moving else "tile", progress) as advance:
         if moving:
+            from srwgan.convert.clips import upscale_clip  # here, since stills start without what moves
+
             first = []
             clip = {"kind": kind, "options": options, "progress": advance, "say": say or first.append}
             return first + upscale_clip(upscaler, source, target, **clip)
@@ -238,6 +239,11 @@ def check_memory(source, result_bytes):
 @contextmanager
 def progress_bar(source, unit, progress):
     """A progress bar on a terminal that also passes on to `progress`."""
+    if hasattr(sys.stderr, "isatty") and not sys.stderr.isatty():
+        yield progress
+        return
+    from tqdm import tqdm  # here, since a small picture without a bar is done nearly as soon
+
     with tqdm(desc=source.name, unit=unit, disable=None, leave=False) as bar:
 
         def advance(done, total):

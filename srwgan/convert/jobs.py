@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srwgan.convert.options import MOVING_SUFFIXES
-from srwgan.media.animation import WRITERS
+from srwgan.media import animation
 from srwgan.media.kinds import HEAD_BYTES, VIDEO_SUFFIXES, is_media, kind_of, type_of
 from srwgan.media.still.images import FORMATS, OTHER_SUFFIXES, SUFFIXES, output_format, read_header
 from srwgan.media.video import CONTAINERS
@@ -139,7 +139,7 @@ def plan_target(job: Job, *, scale: int, options) -> tuple[Path, list[str]]:
     elif kind == "gif":
         suffix = ".gif"
     elif kind == "animation":
-        suffix = source.suffix if own in WRITERS else animation_suffix(source)
+        suffix = source.suffix if own in animation.SUFFIXES else animation_suffix(source)
     elif own in CONTAINERS:
         suffix = source.suffix
     else:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from srwgan.media.gif.palettes import DITHERS
+from srwgan.media.gif.format import DITHERS
 from srwgan.media.still.images import MAX_PIXELS, SUFFIXES, check_quality
 from srwgan.media.video import CODECS, CONTAINERS
 

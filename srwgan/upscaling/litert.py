@@ -141,16 +141,19 @@ class LiteGraph:
         if self.half_range:
             low_res = low_res / np.float32(self.half_range) - 1
         channels = pixels.shape[-1]
-        high_res = self.network(np.repeat(low_res, 3, axis=-1) if channels == 1 else low_res).clip(-1, 1)
+        high_res = self.network(np.repeat(low_res, 3, axis=-1) if channels == 1 else low_res)
+        np.clip(high_res, -1, 1, out=high_res)  # in place, here and below: a first use of memory costs as much
         if channels == 1:
             high_res = high_res.mean(axis=-1, keepdims=True)
         if self.half_range is None:
             return high_res
-        levels = (high_res + 1) * np.float32(self.half_range)
+        high_res += 1
+        high_res *= np.float32(self.half_range)
         if self.is_alpha:
             low_levels = pixels.astype(np.float32)
-            levels = pixels_within_neighbors(levels, low_levels, self.network.scale, halo=self.network.halo)
-        return (levels + np.float32(0.5)).astype(self.dtype)
+            high_res = pixels_within_neighbors(high_res, low_levels, self.network.scale, halo=self.network.halo)
+        high_res += np.float32(0.5)
+        return high_res.astype(self.dtype)
 
 
 class LiteUpscaler(TiledUpscaler):

@@ -1,11 +1,17 @@
-"""Animated PNG, WebP and AVIF in and out, a frame at a time, as GIFs: the names that the rest of the project uses."""
+"""Animated PNG, WebP and AVIF in and out, a frame at a time, as GIFs.
 
-from srwgan.media.animation.apng import ApngWriter
-from srwgan.media.animation.avif import AvifWriter
-from srwgan.media.animation.reader import AnimationReader
-from srwgan.media.animation.webp import WebpWriter
+The names that the rest of the project uses, imported when they are first used.
+"""
 
-# Ending of a file: what writes an animation under it.
-WRITERS = {".apng": ApngWriter, ".png": ApngWriter, ".webp": WebpWriter, ".avif": AvifWriter}
+from srwgan.lazy import lazily
 
-__all__ = ["WRITERS", "AnimationReader", "ApngWriter", "AvifWriter", "WebpWriter"]
+SUFFIXES = (".apng", ".png", ".webp", ".avif")  # of the files that `WRITERS` write
+PUBLIC = {  # name -> the module that it is in
+    "AnimationReader": "srwgan.media.animation.reader",
+    "ApngWriter": "srwgan.media.animation.apng",
+    "AvifWriter": "srwgan.media.animation.avif",
+    "WRITERS": "srwgan.media.animation.writers",
+    "WebpWriter": "srwgan.media.animation.webp",
+}
+__all__ = ["SUFFIXES", *sorted(PUBLIC)]
+__getattr__, __dir__ = lazily(__name__, PUBLIC)

@@ -1,9 +1,15 @@
-"""GIFs in and out: the names that the rest of the project uses."""
+"""GIFs in and out: the names that the rest of the project uses, imported when they are first used."""
 
-from srwgan.media.gif.deband import Debander, deband
-from srwgan.media.gif.optimizer import optimize_gif
-from srwgan.media.gif.palettes import build_palette
-from srwgan.media.gif.reader import GifReader, gif_info
-from srwgan.media.gif.writer import GifWriter
+from srwgan.lazy import lazily
 
-__all__ = ["Debander", "GifReader", "GifWriter", "build_palette", "deband", "gif_info", "optimize_gif"]
+PUBLIC = {  # name -> the module that it is in
+    "Debander": "srwgan.media.gif.debanding",
+    "GifReader": "srwgan.media.gif.reader",
+    "GifWriter": "srwgan.media.gif.writer",
+    "build_palette": "srwgan.media.gif.palettes",
+    "deband": "srwgan.media.gif.debanding",
+    "gif_info": "srwgan.media.gif.reader",
+    "optimize_gif": "srwgan.media.gif.optimizer",
+}
+__all__ = sorted(PUBLIC)
+__getattr__, __dir__ = lazily(__name__, PUBLIC)

@@ -3,6 +3,7 @@
 import numpy as np
 
 KEEP, CLEAR, RESTORE = 1, 2, 3
+DITHERS = ("none", "ordered", "floyd-steinberg")  # see `palettes.PaletteMapper`
 LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 

@@ -12,10 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from srwgan.media.gif.format import select
+from srwgan.media.gif.format import DITHERS, select
 from srwgan.pixels import LUMA_SHARES
-
-DITHERS = ("none", "ordered", "floyd-steinberg")
 
 HISTOGRAM_BITS = 6
 MANY_BINS = 1 << 15  # more are merged into bins twice as wide: nearly as good, and k-means takes its time for each

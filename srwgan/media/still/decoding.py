@@ -6,7 +6,7 @@ import re
 import sys
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from srwgan.media.still.bmp import RLE4, run_length, runs_are_whole
 from srwgan.media.still.errors import CutOff, ReadError, unsupported
@@ -134,6 +134,8 @@ def plain_mode(image):
 
 def color_managed(image):
     """CMYK or Lab to sRGB by the picture's ICC profile; without one, Lab by definition, CMYK by Pillow's formula."""
+    from PIL import ImageCms  # here, since few pictures need it
+
     profile = image.info.get("icc_profile")
     try:
         if image.mode == "LAB":

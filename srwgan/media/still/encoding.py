@@ -8,7 +8,6 @@ import importlib.util
 import io
 import sys
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from srwgan.media.still.metadata import (
 )
 from srwgan.media.still.tiff import import_tifffile
 
+PNG_LEVEL = 4  # of zlib: half the time of the usual 6, photographs' files grow by 1 to 3%
 LONGEST_JPEG_BLOCK = 65_000  # bytes of EXIF, XMP or IPTC in one JPEG segment, with their headers
 PAGE_NUMBER = 297
 LARGEST_TIFF = 4_000_000_000  # bytes of pixels; larger files have offsets of 64 bits
@@ -61,7 +61,8 @@ class Extras:
 def encode_png(pixels, path, extras, quality):
     metadata = extras.for_pillow("icc_profile", "exif", "dpi")
     if pixels.dtype == np.uint8:
-        to_pillow(pixels).save(path, "PNG", pnginfo=png_chunks(extras), **metadata)
+        chunks = png_chunks(extras)
+        to_pillow(pixels).save(path, "PNG", pnginfo=chunks, compress_level=PNG_LEVEL, **metadata)
         return []
     encoded = encode_deep_png(pixels)
     Path(path).write_bytes(encoded[:PNG_HEADER] + png_ancillary(extras) + encoded[PNG_HEADER:])
@@ -77,6 +78,8 @@ def encode_deep_png(pixels: np.ndarray) -> bytes:
         import tensorflow as tf
 
         return tf.io.encode_png(pixels).numpy()
+    from fractions import Fraction
+
     import av
 
     height, width, channels = pixels.shape
