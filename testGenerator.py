@@ -36,6 +36,7 @@ from srwgan.convert.options import ALPHAS, PALETTES, Options
 from srwgan.media.gif.format import DITHERS
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
+from srwgan.pixels import import_opencv
 from srwgan.whole_files import can_be_made, written_whole
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -134,6 +135,7 @@ def run_command_line(arguments):
         alpha=args.alpha,
         deband=args.deband,
         reuse=args.reuse,
+        steady=args.steady,
         palette=args.palette,
         dither=args.dither,
         gifsicle=args.gifsicle,
@@ -195,6 +197,8 @@ def check_before_loading(args, options):
         raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
     if args.fidelity:
         faithful_end(model)
+    if args.steady:
+        import_opencv("--steady needs")
 
 
 def model_path(name):
@@ -227,6 +231,7 @@ def build_parser():
     add_files(parser.add_argument_group("files"))
     add_results(parser.add_argument_group("results"))
     add_machine(parser.add_argument_group("the machine"))
+    add_clips(parser.add_argument_group("GIFs, animations and videos"))
     add_gifs(parser.add_argument_group("GIFs"))
     add_videos(parser.add_argument_group("videos (needs requirements-video.txt)"))
     return parser
@@ -308,6 +313,14 @@ def add_machine(group):
     group.add_argument(
         "--no-reuse", dest="reuse", action="store_false", help="upscale whole frames, not what changed (same result)"
     )
+
+
+def add_clips(group):
+    group.add_argument(
+        "--steady", action="store_true",
+        help="carry what was made for a frame along with the motion, so that textures do not shimmer; takes longer "
+        "(needs requirements-steady.txt)",
+    )  # fmt: skip
 
 
 def add_gifs(group):

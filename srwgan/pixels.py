@@ -181,3 +181,24 @@ def resize_tensor(images, height, width):
     import tensorflow as tf
 
     return tf.image.resize(images, [height, width], tf.image.ResizeMethod.BICUBIC, antialias=True)
+
+
+# Optical flow
+
+
+def import_opencv(needs: str):
+    """The module `cv2`, which only what finds motion needs.
+
+    Args:
+        needs: who does, for the message: "Steady frames need".
+
+    Raises:
+        ImportError: it is not installed. The message says what to install.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(
+            f"{needs} OpenCV, which is not installed. Run: python3 -m pip install -r requirements-steady.txt"
+        ) from error
+    return cv2

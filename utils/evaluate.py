@@ -12,11 +12,13 @@ downscaled by antialiased bicubic. Every run measures bicubic upscaling too. The
   flat          root-mean-square texture where the bicubic picture is flat, in 1/255; to compare with the original's
 
 With --flicker it measures how steady frames are instead, see `srwgan/measuring/flicker.py`: of originals that are moved
-as a camera would move them, and tOF and tLP of --clips.
+as a camera would move them, and tOF and tLP of --clips. With --steady every model is measured a second time, its frames
+made as `testGenerator.py --steady` makes them.
 """
 
 import argparse
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -26,6 +28,7 @@ from srwgan.measuring import metrics
 from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs, labels
 from srwgan.media.still.images import Picture, write_image
 from srwgan.networks.model_folder import faithful_end
+from srwgan.pixels import import_opencv
 from srwgan.whole_files import check_output, write_json, written_whole
 from utils.comparison import comparison
 
@@ -57,6 +60,8 @@ def main(arguments=None):
         with quiet_start():
             from srwgan.measuring.evaluation import evaluate
 
+        if options.steady:
+            import_opencv("--steady needs")
         methods = load_methods(options)
         if options.flicker:
             measure_steadiness(options, methods)
@@ -90,6 +95,7 @@ def build_parser():
         action="store_true",
         help="measure how steady frames are instead: originals of --data, moved as by a camera, and --clips",
     )
+    parser.add_argument("--steady", action="store_true", help="with --flicker: measure each model made steady too")
     parser.add_argument("--clips", **{**many, "metavar": "FILE"}, default=[], help="GIFs and videos, for tOF and tLP")
     parser.add_argument("--column", metavar="FILE", help="with --flicker: draw one column of pixels over time")
     parser.add_argument("--precision", default="float32", metavar="NAME", help="auto, bfloat16, float16 (float32)")
@@ -111,8 +117,8 @@ def parse_arguments(parser, arguments=None):
     options = parser.parse_args(arguments)
     if not (options.data or options.clips):
         parser.error("Received: neither --data nor --clips. Expected folders of pictures, or with --flicker clips.")
-    if (options.clips or options.column) and not options.flicker:
-        parser.error("Received: --clips or --column without --flicker. Expected --flicker with them.")
+    if (options.clips or options.column or options.steady) and not options.flicker:
+        parser.error("Received: --clips, --column or --steady without --flicker. Expected --flicker with them.")
     return options
 
 
@@ -120,12 +126,26 @@ def measure_steadiness(options, methods):
     """Print and write the report of --flicker."""
     from utils.flicker import flicker_report
 
+    if options.steady:
+        methods = [*methods, *map(made_steady, methods[1:])]  # the first is bicubic
     text, content, picture = flicker_report(methods, options)
     print(text)
     if options.json:
         write_json(options.json, finite(content))
     if picture:
         write_image(Picture(np.asarray(picture)), options.column)
+
+
+def made_steady(method):
+    """A `Method` whose frames are made steady."""
+    from srwgan.measuring.flicker import OfClips
+    from srwgan.upscaling.steady import Steadier
+
+    def start():
+        steadier = Steadier(method.scale)
+        return lambda low_res: steadier(low_res, method.upscale(low_res))
+
+    return dataclasses.replace(method, name=f"{method.name}, steady", upscale=OfClips(start))
 
 
 def load_methods(options):

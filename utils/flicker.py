@@ -14,6 +14,7 @@ from srwgan.measuring.flicker import (
     aligned_frames,
     column_over_time,
     measure_flicker,
+    of_one_clip,
 )
 from srwgan.measuring.lpips import LPIPS
 from srwgan.measuring.pairs import find_pairs, read_measured
@@ -66,17 +67,17 @@ def flicker_report(methods, options):
 
 
 def motion_table(rows):
-    """Variation and LPIPS under every motion, a row for each method and for the original moved alike."""
+    """The three figures under every motion, a row for each method and for the original moved alike."""
     width = max(len(row["model"]) for row in rows)
     lines = [
-        "Variation of a place's luma over the frames (of 255) and LPIPS between neighboring frames:",
+        "Variation of a place's luma over the frames, of 255 / LPIPS between neighboring frames / LPIPS to the original:",
         *(f"  {name}: {meaning}" for name, meaning in HEADINGS.items()),
-        "model".ljust(width) + "".join(f"  {motion.name:>15}" for motion in MOTIONS),
+        "model".ljust(width) + "".join(f"  {motion.name:>21}" for motion in MOTIONS),
     ]
     for row in rows:
         figures = (row[motion.name] for motion in MOTIONS)
-        cells = (f"{figure.variation:.2f} / {figure.lpips:.4f}" for figure in figures)
-        lines.append(row["model"].ljust(width) + "".join(f"  {cell:>15}" for cell in cells))
+        cells = (f"{figure.variation:.2f} / {figure.lpips:.4f} / {figure.to_original:.3f}" for figure in figures)
+        lines.append(row["model"].ljust(width) + "".join(f"  {cell:>21}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -92,7 +93,7 @@ def clip_table(clips):
 
 def clip_rows(upscalers, path, *, scale, distance):
     """{method: `ClipFigures`} of a clip, whose frames are the originals."""
-    meters = {name: ClipMeter(distance) for name in upscalers}
+    meters, upscalers = {name: ClipMeter(distance) for name in upscalers}, in_one_clip(upscalers)
     for frame in tqdm(frames_of(path), desc=Path(path).name, leave=False, disable=None):
         height, width = (size - size % scale for size in frame.shape[:2])
         original = np.ascontiguousarray(frame[:height, :width, :3])
@@ -100,6 +101,10 @@ def clip_rows(upscalers, path, *, scale, distance):
         for name, upscale in upscalers.items():
             meters[name].add(upscale(low_res), original)
     return {name: meter.figures() for name, meter in meters.items()}
+
+
+def in_one_clip(upscalers):
+    return {name: of_one_clip(upscale) for name, upscale in upscalers.items()}
 
 
 def frames_of(path):

@@ -177,7 +177,7 @@ def write_gif(upscaler, clip, path, *, options, progress, say):
     if palette == "global":
         palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colors: the result's are those
     with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
-        with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
+        with upscaled(upscaler, frames, size=size, options=options) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
             written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
             with closing(prefetched(written, gives_way=True)) as ticks:
@@ -195,7 +195,7 @@ def write_animation(upscaler, clip, path, *, options, progress, say):
     size = options.result_size(*clip.size, upscaler.scale)
     frames = clip.frames() if clip.video is None else with_durations(clip.frames(), clip)
     with WRITERS[path.suffix.lower()](path, size, clip.loop, extras=clip.extras, quality=options.quality) as writer:
-        with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
+        with upscaled(upscaler, frames, size=size, options=options) as results:
             first = list(islice(results, 1))  # see write_gif
             written = (writer.write(pixels, duration) for pixels, _, duration in chain(first, results))
             with closing(prefetched(written, gives_way=True)) as ticks:
@@ -225,7 +225,7 @@ def write_video(upscaler, clip, path, *, options, progress, say):
                 of_all = f" of about {clip.frame_count}" if clip.frame_count else ""
                 say(f"{path}: goes on after {skip} frames{of_all}, at {writer.goes_on_at:.2f} s.")
             frames = clip.frames(skip) if clip.video else as_browsers_play(clip, skip)
-            with upscaled(upscaler, frames, size=size, reuse=options.reuse) as results:
+            with upscaled(upscaler, frames, size=size, options=options) as results:
                 for done, (pixels, start, duration) in enumerate(results, skip + 1):
                     seconds = None if duration is None else Fraction(duration) / 1000
                     writer.write(opaque(pixels), Fraction(start) / 1000, seconds)
@@ -289,7 +289,7 @@ def as_browsers_play(clip, skip):
 
 
 @contextmanager
-def upscaled(upscaler, frames, *, size, reuse):
+def upscaled(upscaler, frames, *, size, options):
     """Gives an iterator over (upscaled pixels, start, duration) of frames that come as such."""
     times = deque()  # the upscaler is some frames ahead
 
@@ -299,5 +299,6 @@ def upscaled(upscaler, frames, *, size, reuse):
                 times.append(time)
                 yield pixels
 
-    with closing(upscaler.frames(pixels_only(), reuse=reuse)) as results:
+    how = {"reuse": options.reuse, **({"steady": True} if options.steady else {})}  # which not every upscaler knows
+    with closing(upscaler.frames(pixels_only(), **how)) as results:
         yield ((resize(result, size), *times.popleft()) for result in results)

@@ -25,6 +25,7 @@ class Options:
         alpha: "transparency", or "data" where an image's fourth channel is something else (a texture's gloss).
         deband: smooth a GIF's dither before upscaling.
         reuse: upscale only what changed since the frame before (exact, faster).
+        steady: of GIFs, animations and videos: carry what was made along with the motion, so that it does not shimmer.
         palette, dither: of GIFs, see `PALETTES` and `palettes.DITHERS`.
         gifsicle: make GIFs smaller with gifsicle.
         codec, crf: of videos, see `videos.CODECS`.
@@ -39,6 +40,7 @@ class Options:
     alpha: str = "transparency"
     deband: bool = False
     reuse: bool = True
+    steady: bool = False
     palette: str = "adaptive"
     dither: str = "ordered"
     gifsicle: bool = True

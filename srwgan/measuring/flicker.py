@@ -1,7 +1,7 @@
 """How steady the frames of an upscaled clip are: by known motion made from stills, and on real clips.
 
-**Known motion.** A still is moved as a camera would move it. Each frame is downscaled, upscaled by itself, and put back
-to where the first frame was. A steady upscaler then gives the same picture again and again; what differs flickers.
+**Known motion.** A still is moved as a camera would move it. Each frame is downscaled, upscaled, and put back to where
+the first frame was. A steady upscaler then gives the same picture again and again; what differs flickers.
 
 **Real clips.** tOF and tLP of TecoGAN (Chu et al. 2020, arXiv:1811.09393, section 5) hold an upscaled clip against its
 original: tOF compares the optical flow between neighboring frames, tLP how far neighboring frames are apart in LPIPS.
@@ -14,13 +14,29 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from srwgan.pixels import BICUBIC, LUMA_SHARES, resize, to_levels, to_range
+from srwgan.pixels import BICUBIC, LUMA_SHARES, import_opencv, resize, to_levels, to_range
 
 FRAMES = 8
 NOISE_SEED = 20
 MARGIN = 8  # low-resolution pixels at a frame's edges that are left out
 SMALLEST = 31  # pixels that LPIPS needs
 Upscale = Callable[[np.ndarray], np.ndarray]
+
+
+class OfClips:
+    """An `Upscale` that remembers the frames of before, and so has to be told of each clip.
+
+    Args:
+        start: called for each clip, gives its function.
+    """
+
+    def __init__(self, start: Callable[[], Upscale]):
+        self.start = start
+
+
+def of_one_clip(upscale: Upscale | OfClips | None) -> Upscale | None:
+    """The function for the frames of one clip, in order."""
+    return upscale.start() if isinstance(upscale, OfClips) else upscale
 
 
 @dataclass(frozen=True)
@@ -71,10 +87,12 @@ class Flicker:
     Attributes:
         variation: the standard deviation of a place's luma over the frames, in 1/255, its mean over all places.
         lpips: LPIPS between neighboring frames, once they lie over each other; the mean.
+        to_original: LPIPS of the frames against the original's, once they lie over it; the mean.
     """
 
     variation: float
     lpips: float
+    to_original: float
 
 
 def flicker_of_still(original, methods, motion: Motion, *, scale: int, distance, frames: int = FRAMES):
@@ -84,7 +102,7 @@ def flicker_of_still(original, methods, motion: Motion, *, scale: int, distance,
 
     Args:
         original: uint8 (H, W, 3).
-        methods: functions, uint8 (h, w, 3) -> uint8 (scale h, scale w, 3).
+        methods: functions, uint8 (h, w, 3) -> uint8 (scale h, scale w, 3), or `OfClips` of such.
         distance: an `LPIPS`.
 
     Returns:
@@ -93,18 +111,20 @@ def flicker_of_still(original, methods, motion: Motion, *, scale: int, distance,
     Raises:
         ValueError: a still too small for the motion.
     """
-    aligned = [aligned_frames(original, method, motion, scale=scale, frames=frames) for method in [*methods, None]]
-    return [flicker(list(clip), distance) for clip in aligned]
+    moved = list(aligned_frames(original, None, motion, scale=scale, frames=frames))
+    clips = (aligned_frames(original, method, motion, scale=scale, frames=frames) for method in methods)
+    return [flicker(clip, distance, moved) for clip in [*map(list, clips), moved]]
 
 
 def aligned_frames(
-    original: np.ndarray, upscale: Upscale | None, motion: Motion, *, scale: int, frames: int = FRAMES
+    original: np.ndarray, upscale: Upscale | OfClips | None, motion: Motion, *, scale: int, frames: int = FRAMES
 ) -> Iterator[np.ndarray]:
     """Yield the frames of a moved still, upscaled and put back over each other, uint8; None upscales nothing.
 
     What not all frames show is cut off, and a margin within which an upscaler may see the frame's edge.
     """
     height, width = original.shape[:2]
+    upscale = of_one_clip(upscale)
     if motion.is_pan:
         yield from panned_frames(original, upscale, motion, scale=scale, frames=frames)
         return
@@ -172,12 +192,18 @@ def shown_by_all(motion, size, scale, frames):
     raise ValueError(f"Received: a still of {width}x{height}. Expected a larger one.")
 
 
-def flicker(frames: list[np.ndarray], distance) -> Flicker:
-    """The `Flicker` of frames that lie over each other, uint8 (H, W, 3)."""
+def flicker(frames: list[np.ndarray], distance, originals: list[np.ndarray]) -> Flicker:
+    """The `Flicker` of frames that lie over each other and over their originals, uint8 (H, W, 3)."""
     luma = np.stack([frame @ LUMA_SHARES for frame in frames])
     images = to_range(np.stack(frames))
     apart = [float(distance(a[None], b[None])[0]) for a, b in zip(images[:-1], images[1:], strict=True)]
-    return Flicker(variation=float(luma.std(axis=0).mean()), lpips=float(np.mean(apart)))
+    off = [
+        float(distance(image[None], to_range(original[None]))[0])
+        for image, original in zip(images, originals, strict=True)
+    ]
+    return Flicker(
+        variation=float(luma.std(axis=0).mean()), lpips=float(np.mean(apart)), to_original=float(np.mean(off))
+    )
 
 
 def measure_flicker(methods: dict[str, Upscale], stills: dict[str, np.ndarray], *, scale: int, distance) -> list[dict]:
@@ -196,6 +222,7 @@ def measure_flicker(methods: dict[str, Upscale], stills: dict[str, np.ndarray], 
             row[motion.name] = Flicker(
                 variation=float(np.mean([value.variation for value in values])),
                 lpips=float(np.mean([value.lpips for value in values])),
+                to_original=float(np.mean([value.to_original for value in values])),
             )
     return list(rows.values())
 
@@ -271,12 +298,7 @@ def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     Raises:
         ImportError: OpenCV is not installed.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "Optical flow needs OpenCV, which is not installed. Run: python3 -m pip install opencv-python-headless"
-        ) from error
+    cv2 = import_opencv("Optical flow needs")
     gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
     return cv2.calcOpticalFlowFarneback(
         *gray, None, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0

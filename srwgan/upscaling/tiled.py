@@ -5,6 +5,7 @@ Every way of running a network, whole, in tiles or in patches of a frame, is the
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -16,6 +17,7 @@ from srwgan.networks.edges import aligned, pixels_with_margin
 from srwgan.prefetch import prefetched
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import Canvas
+from srwgan.upscaling.steady import Steadier
 from srwgan.upscaling.transparency import fill_transparent
 
 
@@ -80,7 +82,7 @@ class TiledUpscaler:
             result[..., part.channels] = high_res[0]
         return result
 
-    def frames(self, frames: Iterable[np.ndarray], reuse: bool = True) -> Iterator[np.ndarray]:
+    def frames(self, frames: Iterable[np.ndarray], reuse: bool = True, steady: bool = False) -> Iterator[np.ndarray]:
         """Yields the upscaled frames of an animation in order. A few frames at most are in memory.
 
         Pulling `frames` and upscaling run in threads of their own, ahead of the consumer. An exception of `frames` is
@@ -89,9 +91,17 @@ class TiledUpscaler:
         Args:
             frames: pixels.
             reuse: run again only what changed since the frame before (the same pixels, to rounding).
+            steady: carry what was made along with the motion, so that it does not shimmer: see `Steadier`.
+
+        Raises:
+            ImportError: `steady`, and OpenCV is not installed.
         """
-        decoded = prefetched(frames)
-        return prefetched(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
+        steadier = Steadier(self.scale) if steady else None
+        decoded, low_res = prefetched(frames), deque()
+        if steady:
+            decoded = noted(decoded, low_res)
+        results = prefetched(self.reusing(decoded) if reuse else self.in_batches(decoded), ahead=1)
+        return prefetched(steadied(results, low_res, steadier), ahead=1) if steady else results
 
     def tensor(self, low_res: np.ndarray) -> np.ndarray:
         """(B, H, W, 3) float32 in [-1, 1] -> (B, scale H, scale W, 3) alike."""
@@ -229,6 +239,21 @@ class TiledUpscaler:
     def make_graph(self, dtype: str, channels: int, *, is_alpha: bool) -> Any:
         """What has `tiles`, a function from (B, h + 2 halo, w + 2 halo, C) to (B, scale h, scale w, C) pixels."""
         raise NotImplementedError
+
+
+def noted(frames, seen):
+    """Yields frames, each of which it puts into `seen` too."""
+    with closing(frames):
+        for pixels in frames:
+            seen.append(pixels)
+            yield pixels
+
+
+def steadied(results, low_res, steadier):
+    """Yields results made steady. `low_res` holds their frames, the oldest first, and is emptied."""
+    with closing(results):
+        for result in results:
+            yield steadier(low_res.popleft(), result)
 
 
 class Plane(NamedTuple):

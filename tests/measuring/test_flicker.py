@@ -72,9 +72,10 @@ def test_a_method_that_flickers_has_more_than_one_that_does_not(make_photo, dist
 def test_known_variation(distance):
     black, gray = np.zeros((2, 40, 40, 3), np.uint8)
     gray += 6
-    result = flicker([black, gray, black, gray], distance)
+    result = flicker([black, gray, black, gray], distance, [black, black, black, black])
     assert result.variation == pytest.approx(3)  # half of the frames 3 below their mean, half above
-    assert flicker([gray, gray], distance).lpips == 0
+    assert 0 < result.to_original < result.lpips  # half of the frames are the original, no two neighbors are alike
+    assert flicker([gray, gray], distance, [gray, gray]).lpips == 0
 
 
 def test_noise_is_the_same_for_every_method(make_photo):
@@ -102,7 +103,7 @@ def test_a_column_of_a_steady_clip_has_level_stripes(make_photo):
 
 
 def test_clips(make_photo, distance):
-    pytest.importorskip("cv2", reason="optical flow: python3 -m pip install opencv-python-headless")
+    pytest.importorskip("cv2", reason="optical flow: python3 -m pip install -r requirements-steady.txt")
     photo = make_photo(96, 120)
     originals = [photo[:, i : i + 96] for i in (0, 2, 4)]
     same, other = ClipMeter(distance), ClipMeter(distance)
@@ -118,7 +119,7 @@ def test_clips(make_photo, distance):
 
 
 def test_the_report(tmp_path, make_photo, capsys):
-    pytest.importorskip("cv2", reason="optical flow: python3 -m pip install opencv-python-headless")
+    pytest.importorskip("cv2", reason="optical flow: python3 -m pip install -r requirements-steady.txt")
     (tmp_path / "data").mkdir()
     Image.fromarray(make_photo(200, 220)).save(tmp_path / "data" / "photo.png")
     frames = [Image.fromarray(make_photo(64, 100)[:, i : i + 64]) for i in range(3)]
@@ -136,7 +137,10 @@ def test_the_report(tmp_path, make_photo, capsys):
         assert picture.width > 300  # bicubic and the original side by side
 
 
-@pytest.mark.parametrize("flags", [[], ["--data", "x", "--clips", "a.gif"], ["--data", "x", "--column", "c.png"]])
+@pytest.mark.parametrize(
+    "flags",
+    [[], ["--data", "x", "--clips", "a.gif"], ["--data", "x", "--column", "c.png"], ["--data", "x", "--steady"]],
+)
 def test_flags_that_do_not_go_together(flags, capsys):
     with pytest.raises(SystemExit) as error:
         evaluate.main(flags)
