@@ -70,7 +70,7 @@ def motion_table(rows):
     """The three figures under every motion, a row for each method and for the original moved alike."""
     width = max(len(row["model"]) for row in rows)
     lines = [
-        "Variation of a place's luma over the frames, of 255 / LPIPS between neighboring frames / LPIPS to the original:",
+        "Variation of a place's luma over time, of 255 / LPIPS between neighboring frames / LPIPS to the original:",
         *(f"  {name}: {meaning}" for name, meaning in HEADINGS.items()),
         "model".ljust(width) + "".join(f"  {motion.name:>21}" for motion in MOTIONS),
     ]
