@@ -36,6 +36,7 @@ from srwgan.convert.options import ALPHAS, PALETTES, Options
 from srwgan.media.gif.format import DITHERS
 from srwgan.media.video import CODECS
 from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
+from srwgan.networks.sampling import LARGEST_SEED, MOST_STEPS, SAMPLERS, sampling_of
 from srwgan.pixels import import_opencv
 from srwgan.whole_files import can_be_made, written_whole
 
@@ -151,6 +152,7 @@ def run_command_line(arguments):
         strength=args.strength,
         tile=args.tile,
         batch_size=args.batch_size,
+        sampling=sampling_of(steps=args.steps, seed=args.seed, sampler=args.sampler),
     )
     jobs = find_jobs(args.inputs, args.output, options.suffix).jobs
     model, for_gifs = model_path(args.model), None
@@ -230,6 +232,7 @@ def build_parser():
     )
     add_files(parser.add_argument_group("files"))
     add_results(parser.add_argument_group("results"))
+    add_samples(parser.add_argument_group("diffusion models (train_SRWGAN.py --family diffusion)"))
     add_machine(parser.add_argument_group("the machine"))
     add_clips(parser.add_argument_group("GIFs, animations and videos"))
     add_gifs(parser.add_argument_group("GIFs"))
@@ -247,7 +250,7 @@ def add_files(group):
     group.add_argument(
         "--model", metavar="FOLDER|NAME",
         help=f"the generator, or the name of one in {MODEL}: robust, for GIFs and compressed pictures; fast, for "
-        "videos, with an eighth of the operations; faithful, as --fidelity 1. "
+        "videos, with an eighth of the operations; faithful, as --fidelity 1; diffusion, where it is there. "
         f"Default: {MODEL}, and for GIFs robust where it is there",
     )  # fmt: skip
     group.add_argument(
@@ -291,6 +294,21 @@ def add_results(group):
         "--alpha", choices=ALPHAS, default=Options.alpha,
         help="data: an image's alpha is no transparency but a texture's data, and is upscaled beside the colors. "
         "Default: %(default)s",
+    )  # fmt: skip
+
+
+def add_samples(group):
+    group.add_argument(
+        "--steps", type=whole(1, MOST_STEPS), metavar="N",
+        help=f"runs of the network for a picture, 1 to {MOST_STEPS}. Default: as many as the model was made for",
+    )  # fmt: skip
+    group.add_argument(
+        "--seed", type=whole(0, LARGEST_SEED), metavar="N",
+        help="of the noise: another seed draws other detail, the same one the same pixels. Default: 0",
+    )  # fmt: skip
+    group.add_argument(
+        "--sampler", choices=list(SAMPLERS),
+        help="stochastic draws a part of the noise anew in each step. Default: deterministic",
     )  # fmt: skip
 
 

@@ -11,10 +11,12 @@ Examples:
 from srwgan.lazy import lazily
 
 PUBLIC = {  # name -> the module that it is in
+    "DiffusionGenerator": "srwgan.networks.diffusion",
     "Discriminator": "srwgan.networks.discriminator",
     "Generator": "srwgan.networks.generator",
     "LPIPS": "srwgan.measuring.lpips",
     "Objective": "srwgan.training.objective",
+    "Sampling": "srwgan.networks.sampling",
     "Trainer": "srwgan.training.step",
     "Upscaler": "srwgan.upscaling.upscaler",
     "load_at_fidelity": "srwgan.networks.mixing",

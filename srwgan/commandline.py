@@ -65,9 +65,9 @@ def run_command(main):
     sys.exit(status)
 
 
-def whole(least=-math.inf):
-    """An argparse type: an int, of at least `least`."""
-    return number(int, "a whole number", least)
+def whole(least=-math.inf, most=math.inf):
+    """An argparse type: an int, of at least `least` and at most `most`."""
+    return number(int, "a whole number", least, most)
 
 
 def real(least=-math.inf, most=math.inf, above=False):

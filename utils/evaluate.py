@@ -28,6 +28,7 @@ from srwgan.measuring import metrics
 from srwgan.measuring.pairs import FIXED_DEGRADATIONS, find_pairs, labels
 from srwgan.media.still.images import Picture, write_image
 from srwgan.networks.model_folder import faithful_end
+from srwgan.networks.sampling import LARGEST_SEED, MOST_STEPS, SAMPLERS, sampling_of
 from srwgan.pixels import import_opencv
 from srwgan.whole_files import check_output, write_json, written_whole
 from utils.comparison import comparison
@@ -86,6 +87,15 @@ def build_parser():
         metavar="T",
         help="measure each model at these mixes of its weights: 0 is DIR itself, 1 is DIR/faithful",
     )
+    parser.add_argument(
+        "--steps",
+        type=whole(1, MOST_STEPS),
+        nargs="+",
+        metavar="N",
+        help="measure each diffusion model at these numbers of steps (as many as it was made for)",
+    )
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), metavar="N", help="of diffusion models' noise (0)")
+    parser.add_argument("--sampler", choices=list(SAMPLERS), help="of diffusion models (deterministic)")
     meanings = "; ".join(f"{name}: {meaning}" for name, meaning in FIXED_DEGRADATIONS.items())
     parser.add_argument(
         "--wear", choices=list(FIXED_DEGRADATIONS), help=f"damage the low resolution first ({meanings})"
@@ -160,8 +170,8 @@ def load_methods(options):
 
     models = []
     for name, folder in zip(labels(options.model), options.model, strict=True):
-        for suffix, generator in load_fidelities(folder, options.fidelity):
-            upscaler = Upscaler(generator, precision=options.precision)
+        for suffix, generator, sampling in load_ends(folder, options):
+            upscaler = Upscaler(generator, precision=options.precision, sampling=sampling)
             models.append(
                 Method(
                     name + suffix,
@@ -175,6 +185,19 @@ def load_methods(options):
     if len(scales) > 1:
         raise ValueError(f"Received: models of scales {', '.join(map(str, scales))}. Expected one scale.")
     return [bicubic_method(scales[0]), *models]
+
+
+def load_ends(folder, options):
+    """Yield (what is added to the model's name, generator, `Sampling`): at every fidelity and number of steps."""
+    from srwgan.networks.diffusion import DiffusionGenerator
+
+    for suffix, generator in load_fidelities(folder, options.fidelity):
+        if not isinstance(generator, DiffusionGenerator):
+            yield suffix, generator, None
+            continue
+        for steps in options.steps or [None]:
+            at = f" in {steps} step{'s' * (steps > 1)}" if steps else ""
+            yield suffix + at, generator, sampling_of(steps=steps, seed=options.seed, sampler=options.sampler)
 
 
 def load_fidelities(folder, fidelities):

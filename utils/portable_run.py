@@ -696,7 +696,7 @@ def learning_rates(schedule, fraction, state, np):
         rate = highest = schedule["rates"][part]
         if schedule["lr_schedule"] == "cosine":
             rate = highest * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * np.clip(fraction - begun, 0.0, 1.0))))
-        if schedule["lr_warmup"]:
+        if schedule["lr_warmup"] and f"{part}_optimizer/iteration" in state:  # a diffusion model has no discriminator
             risen = state[f"{part}_optimizer/iteration"] / schedule["lr_warmup"]
             rate = np.where(risen < 1, highest * (0.01 + 0.99 * risen), rate)
         rates.append(rate)

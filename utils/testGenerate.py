@@ -29,9 +29,10 @@ from srwgan.media.still.images import flattened, read_image
 from srwgan.media.video import CONTAINERS, VideoReader, VideoWriter
 from srwgan.networks.mixing import load_at_fidelity
 from srwgan.networks.model_folder import named_model
+from srwgan.networks.sampling import sampling_of
 from srwgan.pixels import BICUBIC, range_to_unit, resize, to_unit, unit_to_pixels, unit_to_range
 from srwgan.upscaling.network import check_strength
-from srwgan.upscaling.upscaler import Upscaler
+from srwgan.upscaling.upscaler import Upscaler, check_sampling
 
 __all__ = [
     "crop2square", "generate_batches", "generate_gif", "generate_one_img", "generate_video", "gif_info", "load_gen",
@@ -43,23 +44,38 @@ LEVELS = (np.uint8, np.uint16)
 MODEL = "SRWGAN_Gen"
 
 
-def load_gen(path=MODEL, fidelity: float = 0.0, strength: float | None = None):
+def load_gen(
+    path=MODEL,
+    fidelity: float = 0.0,
+    strength: float | None = None,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    sampler: str | None = None,
+):
     """The generator in a folder that `train_SRWGAN.py` exported, or any SavedModel that maps images to images.
 
     Args:
         path: a folder. "robust" is SRWGAN_Gen/robust, made for GIFs and compressed pictures, "fast" SRWGAN_Gen/fast,
-            made for videos, and "faithful" SRWGAN_Gen/faithful.
+            made for videos, "faithful" SRWGAN_Gen/faithful and "diffusion" SRWGAN_Gen/diffusion, where it is there.
         fidelity: from 0, sharp (`path` itself), to 1, faithful (`path`/faithful); between them their weights are mixed.
         strength: of the degradation of the pictures to come, 0 to 1, for a generator trained with --condition noise.
+        steps: of a diffusion model, 1 to 50: how often it is run for a picture. By default as its training said.
+        seed: of a diffusion model's noise. Another one draws other detail. By default 0.
+        sampler: of a diffusion model, "deterministic" (the default) or "stochastic".
 
     Raises:
         FileNotFoundError: there is no such folder, or no faithful end where one is needed.
-        ValueError: a folder without a generator, or a fidelity or strength that it cannot take.
+        ValueError: a folder without a generator, or a fidelity, strength, steps, seed or sampler that it cannot take.
     """
+    sampling = sampling_of(steps=steps, seed=seed, sampler=sampler)
     gen_model = load_at_fidelity(named_model(path, MODEL), fidelity)
     if strength is not None:
         check_strength(strength, getattr(gen_model, "condition", "none") == "noise")
         gen_model.strength = strength
+    if sampling is not None:
+        check_sampling(sampling, gen_model)
+        gen_model.sampling = sampling
     return gen_model
 
 
@@ -295,7 +311,7 @@ def upscaler_for(gen_model, batch_size):
         raise ValueError(f"Received: batch_size={batch_size}. Expected 1 or more.")
     weights = gen_model.get_weights() if hasattr(gen_model, "get_weights") else []
     digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest()
-    key = id(gen_model), digest, batch_size, getattr(gen_model, "strength", None)
+    key = id(gen_model), digest, batch_size, *(getattr(gen_model, name, None) for name in ("strength", "sampling"))
     if key not in UPSCALERS:
         UPSCALERS.clear()
         UPSCALERS[key] = Upscaler(gen_model, batch_size=batch_size)

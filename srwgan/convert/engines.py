@@ -19,6 +19,7 @@ from srwgan.media import animation, gif
 from srwgan.media.still.images import read_header
 from srwgan.memory import usable_cores
 from srwgan.networks.model_folder import LITERT_FILE, check_fidelity, end_at
+from srwgan.networks.sampling import Sampling
 from srwgan.whole_files import write_json
 
 ENGINES = ("auto", "tensorflow", "litert")
@@ -29,13 +30,14 @@ RATES_FILE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a generator is run, see `Upscaler`; `fidelity` as in `load_at_fidelity`."""
+    """How a generator is run, see `Upscaler`; `fidelity` as in `load_at_fidelity`, `sampling` of a diffusion model."""
 
     fidelity: float = 0.0
     precision: str = "auto"
     strength: float | None = None
     tile: int | None = None
     batch_size: int | None = None
+    sampling: Sampling | None = None
 
 
 def choose_engine(asked: str, folders: list, *, settings: Settings, jobs: list[Job]) -> str:
@@ -78,6 +80,8 @@ def litert_obstacle(folder, settings: Settings) -> str | None:
         return f"it computes in float32, not in {settings.precision}"
     if settings.strength is not None:
         return "it runs no generator that is told a strength"
+    if settings.sampling is not None:
+        return "it draws no samples"
     if settings.fidelity not in (0, 1):
         return f"it mixes no weights, as fidelity {settings.fidelity:g} asks for"
     if not (Path(end_at(folder, settings.fidelity)) / LITERT_FILE).is_file():
@@ -106,6 +110,7 @@ def load_upscaler(engine: str, folder, settings: Settings):
         tile=settings.tile,
         batch_size=settings.batch_size,
         strength=settings.strength,
+        sampling=settings.sampling,
     )
 
 

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from srwgan.networks.diffusion_process import NOISE, c_out, c_skip, per_pixel, radius
+
 
 @keras.saving.register_keras_serializable("srwgan")
 class LeakyReLU(layers.Layer):
@@ -133,3 +135,74 @@ class AddUpsampled(layers.Layer):
         config = super().get_config()
         config.pop("dtype", None)
         return {**config, "scale": self.scale}
+
+
+FREQUENCIES = 8  # of a noise level's features
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class LevelFeatures(layers.Layer):
+    """Noise levels (B,) in [0, 1] -> (B, 2 x FREQUENCIES) sines and cosines, of half a period to 64 periods."""
+
+    def call(self, level: tf.Tensor) -> tf.Tensor:
+        angles = level[:, None] * (3.14159265 * 2.0 ** tf.range(FREQUENCIES, dtype="float32"))
+        return tf.concat([tf.sin(angles), tf.cos(angles)], axis=-1)
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return (*shape, 2 * FREQUENCIES)
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class ToUnitVariance(layers.Layer):
+    """[noisy (B, H, W, 3), level (B,)] -> noisy divided by its standard deviation NOISE r, see the module."""
+
+    def call(self, inputs: list) -> tf.Tensor:
+        noisy, level = inputs
+        return noisy / per_pixel(NOISE * radius(level))
+
+    def compute_output_shape(self, shapes: list) -> tuple:
+        return shapes[0]
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class PixelUnshuffle(layers.Layer):
+    """(B, f H, f W, C) -> (B, H, W, f^2 C), the inverse of `PixelShuffle`.
+
+    Args:
+        factor: f.
+    """
+
+    def __init__(self, factor: int, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.space_to_depth(x, self.factor)
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        batch, height, width, channels = shape
+        f = self.factor
+        return batch, height and height // f, width and width // f, channels * f**2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class Preconditioned(layers.Layer):
+    """[R (B, H, W, 3), noisy alike, level (B,)] -> c_skip noisy + c_out R, in float32 under any policy."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+
+    def call(self, inputs: list) -> tf.Tensor:
+        output, noisy, level = (tf.cast(x, "float32") for x in inputs)
+        return per_pixel(c_skip(level)) * noisy + per_pixel(c_out(level)) * output
+
+    def compute_output_shape(self, shapes: list) -> tuple:
+        return shapes[1]
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("dtype", None)
+        return config

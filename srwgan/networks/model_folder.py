@@ -4,6 +4,7 @@
     SRWGAN_Gen/faithful/        its other end, for fidelity
     SRWGAN_Gen/robust/          the generator for damaged pictures
     SRWGAN_Gen/fast/            the real-time generator, for videos
+    SRWGAN_Gen/diffusion/       a diffusion model
 
 In the folders inside, `generator.keras` and `config.json` are enough (`export_generator(..., served=False)`). What is
 missing is said before the slow start of TensorFlow.
@@ -18,7 +19,8 @@ GENERATOR_FILE = "generator.keras"
 DISCRIMINATOR_FILE = "discriminator.keras"
 LITERT_FILE = "generator.tflite"
 CONFIG_FILE = "config.json"
-FAITHFUL, ROBUST, FAST = NAMED = "faithful", "robust", "fast"  # as models' names: those of the main generator's folder
+# As models' names: those of the main generator's folder.
+FAITHFUL, ROBUST, FAST, DIFFUSION = NAMED = "faithful", "robust", "fast", "diffusion"
 
 
 def has_faithful_end(folder: str | os.PathLike) -> bool:

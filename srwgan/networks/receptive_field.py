@@ -19,16 +19,27 @@ from keras import layers
 
 from srwgan.networks.attention import WindowAttention
 from srwgan.networks.fourier import FourierUpsampling
-from srwgan.networks.layers import AddUpsampled, LeakyReLU, PixelShuffle, ScaleAndShift
+from srwgan.networks.layers import (
+    AddUpsampled,
+    LeakyReLU,
+    PixelShuffle,
+    PixelUnshuffle,
+    Preconditioned,
+    ScaleAndShift,
+    ToUnitVariance,
+)
 
 POINTWISE = (  # layers whose results depend on no pixel but their own
     layers.Activation,
     layers.Add,
+    layers.Concatenate,
     layers.LayerNormalization,
     layers.Multiply,
     layers.PReLU,
     LeakyReLU,
+    Preconditioned,
     ScaleAndShift,
+    ToUnitVariance,
 )
 
 
@@ -36,7 +47,8 @@ def receptive_field_of(generator: keras.Model) -> int | None:
     """Low-resolution pixels on each side of a pixel that its result depends on, for the result that looks farthest.
 
     Args:
-        generator: a functional Keras model with the attribute `scale`, whose first input is the picture.
+        generator: a functional Keras model with the attribute `scale`, whose first input is the picture. Further
+            inputs with pixels are at the high resolution.
 
     Returns:
         None where a result depends on the whole picture.
@@ -48,8 +60,10 @@ def receptive_field_of(generator: keras.Model) -> int | None:
         return None
     distance = 0
     for row in range(generator.scale * alignment_of(generator)):  # from there on all repeats itself
-        first, last = rows_seen(generator, row)
-        distance = max(distance, row // generator.scale - first, last - row // generator.scale)
+        for position, (first, last) in enumerate(rows_seen_of_inputs(generator, row)):
+            if position:
+                first, last = first // generator.scale, last // generator.scale
+            distance = max(distance, row // generator.scale - first, last - row // generator.scale)
     return distance
 
 
@@ -65,6 +79,11 @@ def alignment_of(generator: keras.Model) -> int:
 
 def rows_seen(model: keras.Model, row: int) -> tuple[int, int]:
     """(first, last) row of the model's first input that `row` of its output depends on."""
+    return rows_seen_of_inputs(model, row)[0]
+
+
+def rows_seen_of_inputs(model: keras.Model, row: int) -> list[tuple[int, int]]:
+    """`rows_seen` for each of the model's inputs with pixels, in order."""
     seen = {id(model.output): (row, row)}
     for layer in reversed(model.layers):  # consumers come before what they consume
         if id(layer.output) not in seen:
@@ -77,7 +96,7 @@ def rows_seen(model: keras.Model, row: int) -> tuple[int, int]:
             start, end = rows_seen_by(layer, first, last, position)
             start_before, end_before = seen.get(id(tensor), (start, end))
             seen[id(tensor)] = min(start, start_before), max(end, end_before)
-    return seen[id(model.inputs[0])]
+    return [seen[id(tensor)] for tensor in model.inputs if len(tensor.shape) == 4]
 
 
 def rows_seen_by(layer: keras.Layer, first: int, last: int, position: int = 0) -> tuple[int, int]:
@@ -88,6 +107,8 @@ def rows_seen_by(layer: keras.Layer, first: int, last: int, position: int = 0) -
         return around(first, last, layer.pool_size[0], layer.padding)
     if isinstance(layer, PixelShuffle):
         return first // layer.factor, last // layer.factor
+    if isinstance(layer, PixelUnshuffle):
+        return first * layer.factor, last * layer.factor + layer.factor - 1
     if isinstance(layer, layers.UpSampling2D) and layer.interpolation == "nearest":
         return first // layer.size[0], last // layer.size[0]
     if isinstance(layer, WindowAttention):

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 # Keras finds a file's layers by their registered names, so the modules that register them have to be imported.
 from srwgan.networks import attention, blocks, fourier, layers  # noqa: F401
+from srwgan.networks.diffusion import DiffusionGenerator, image_operator_of
 from srwgan.networks.discriminator import Discriminator
-from srwgan.networks.edges import image_operator
 from srwgan.networks.foreign_generator import ForeignGenerator, short
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.model_folder import DISCRIMINATOR_FILE, GENERATOR_FILE
@@ -20,7 +20,7 @@ from srwgan.whole_files import folder_written_whole, write_json, write_text
 
 
 def export_generator(
-    generator: Generator,
+    generator: Generator | DiffusionGenerator,
     path: str | os.PathLike,
     training: dict[str, Any] | None = None,
     served: bool = True,
@@ -29,7 +29,8 @@ def export_generator(
     """Writes a generator as a SavedModel folder. What stood there is moved aside.
 
     The folder's serving signature takes `images` (B, H, W, 3) in [-1, 1], and with a condition also `strength` (B,) in
-    [0, 1]. It gives (B, scale H, scale W, 3), edges included (see `image_operator`). The folder also holds
+    [0, 1]. It gives (B, scale H, scale W, 3), edges included (see `image_operator`). A diffusion model's draws it in as
+    many steps as it was made for, with seed 0. The folder also holds
     `generator.keras`, `config.json` and a model card `README.md`. Its weights are float32, whatever the training
     computed in.
 
@@ -47,6 +48,7 @@ def export_generator(
         OSError: the folder cannot be written. Then nothing is left of it, and what stood there stays.
     """
     config = {
+        "family": getattr(generator, "family", "gan"),
         **generator.get_config(),
         "receptive_field": generator.receptive_field,
         "alignment": generator.alignment,
@@ -54,7 +56,7 @@ def export_generator(
         "value_range": [-1, 1],
         "training": training or {},
     }
-    served_parts = {"card": model_card(config), "function": image_operator} if served else {}
+    served_parts = {"card": model_card(config), "function": image_operator_of(generator)} if served else {}
     in_float32 = with_precision(generator, "float32")
     return export_network(in_float32, path, GENERATOR_FILE, config=config, more=more, **served_parts)
 
@@ -112,7 +114,7 @@ def free_name(path: Path) -> Path:
     return aside
 
 
-def load_generator(path: str | os.PathLike) -> Generator | ForeignGenerator:
+def load_generator(path: str | os.PathLike) -> Generator | DiffusionGenerator | ForeignGenerator:
     """A generator from an exported folder, a `.keras` file, or any SavedModel folder that maps images to images.
 
     Raises:
@@ -157,12 +159,18 @@ def model_card(config: dict[str, Any]) -> str:
         if config.get("condition", "none") != "none"
         else ""
     )
+    drawn = (
+        f" A diffusion model: what it is not told by the low resolution, it draws, here in {config['steps']} step(s) "
+        "with seed 0."
+        if config.get("family") == "diffusion"
+        else ""
+    )
     trained = f"## Training\n| | |\n|---|---|\n{rows}" if rows else "Not said how it was trained.\n"
     return f"""# Super-resolution generator, x{config["scale"]}
 
 A generator of [SRWGAN](../README.md): {config["filters"]} filters, {config["blocks"]} residual blocks, \
 {config["parameters"]:,} parameters. \
-Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).{strength}
+Images (B, H, W, 3), RGB in [-1, 1], become (B, {config["scale"]} H, {config["scale"]} W, 3).{strength}{drawn}
 
 - `saved_model.pb`, `variables/`: a TensorFlow SavedModel. `model = tf.saved_model.load(folder)` and then
   `model.serve(images)["output"]` need none of SRWGAN's code.

@@ -10,6 +10,7 @@ import shlex
 from argparse import Namespace
 
 from srwgan.commandline import OneLineParser, real, whole
+from srwgan.networks.sampling import MOST_STEPS
 from srwgan.whole_files import can_be_made, read_json, write_json
 
 FLAGS_FILE, PHOTOGRAPHS_FILE = "flags.json", "photographs.json"  # in the folder of a run
@@ -29,14 +30,51 @@ MAY_CHANGE = (  # when a run is resumed: what does not change its result
     "packed_limit",
     "import_state",
 )
-PATHS = ("datapath", "cache", "init", "pretrained_weights", "content_channels", "chkpt_path")  # and see `is_path`
+PATHS = (
+    "datapath",
+    "cache",
+    "init",
+    "student",
+    "pretrained_weights",
+    "content_channels",
+    "chkpt_path",
+)  # and see `is_path`
+GAN_ALONE = (  # flags that say nothing of a diffusion model
+    "dfilters",
+    "upsampling",
+    "attention",
+    "condition",
+    "pretrained",
+    "pretrained_weights",
+    "hyperpixel_layers",
+    "gpweight",
+    "cweight",
+    "advweight",
+    "rweight",
+    "latweight",
+    "reconstruction",
+    "luma",
+    "content_norm",
+    "content_channels",
+    "weighting",
+    "otweight",
+    "otspace",
+    "steadyweight",
+    "shift",
+    "interpolation",
+    "dstep",
+    "gstep",
+    "critic_warmup",
+    "doptimizer",
+    "dlr",
+)
 COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of train_SRWGAN.py; a wrong flag ends the process with one line and status 2."""
     parser = RecipeParser(
-        description="Train a super-resolution Wasserstein GAN with gradient penalty.",
+        description="Train a super-resolution Wasserstein GAN with gradient penalty, or a diffusion model.",
         epilog="@FILE stands for the flags in a file, such as @recipes/sharp.txt; later flags go before its own.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         fromfile_prefix_chars="@",
@@ -109,6 +147,25 @@ def add_data(add):
 
 
 def add_networks(add):
+    add(
+        "--family",
+        choices=["gan", "diffusion"],
+        default="gan",
+        help="gan: a generator against a discriminator; diffusion: a generator that is run several times, from noise",
+    )
+    add(
+        "--student",
+        metavar="DIR",
+        help="with --family diffusion: distill the exported diffusion model in DIR into one of fewer steps",
+    )
+    add(
+        "--sampler-steps",
+        type=whole(1, MOST_STEPS),
+        default=None,
+        metavar="N",
+        help=f"with --family diffusion: steps that its pictures are drawn in by default, up to {MOST_STEPS} "
+        "(default: 4, a student's 1)",
+    )
     add("--scale", type=int, choices=[2, 3, 4, 8], default=4, help="how many times larger the result is")
     add("--filters", type=whole(4), default=64, help="channels of the generator's residual blocks")
     add("--blocks", type=COUNT, default=8, help="residual blocks of the generator")
@@ -353,6 +410,27 @@ def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None
     return args
 
 
+def check_family(args: Namespace) -> None:
+    """Raises ValueError for flags of the other family."""
+    if args.family == "gan":
+        for name in ("student", "sampler_steps"):
+            if getattr(args, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(f"Received: {flag} with --family gan. Expected --family diffusion.")
+        return
+    for name in GAN_ALONE:
+        if getattr(args, name) != default_of(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"Received: {flag} {getattr(args, name)} with --family diffusion, which has no such thing. "
+                "Expected none."
+            )
+    if args.student and args.init:
+        raise ValueError("Received: --student with --init. Expected one of them: a student begins as its teacher.")
+    if args.student and args.warmup_epochs:
+        raise ValueError("Received: --student with --warmup-epochs. Expected none: its teacher is trained already.")
+
+
 def check(args: Namespace) -> None:
     """Refuse flags that do not go together, and outputs that cannot be written.
 
@@ -361,6 +439,7 @@ def check(args: Namespace) -> None:
     """
     from srwgan.data.degradations import check_degradation  # here, since its libraries would slow --help down
 
+    check_family(args)
     if args.cropsz % args.scale:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --scale {args.scale}. Expected a multiple of it.")
     if args.warmup_epochs >= args.epochs and args.critic_warmup:

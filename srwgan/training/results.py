@@ -39,7 +39,7 @@ def write_results(args: Namespace, run: Run) -> None:
 
 
 def save_networks(args: Namespace, run: Run) -> None:
-    """Export the averaged generator and the discriminator; what stood there is moved aside."""
+    """Export the averaged generator and, of a GAN, the discriminator; what stood there is moved aside."""
     psnr = run.history.epochs["psnr"][-1]
     facts = {
         "photographs": len(run.stream.photos),
@@ -50,7 +50,8 @@ def save_networks(args: Namespace, run: Run) -> None:
     }
     generator, discriminator = f"{args.chkpt_path}_Gen", f"{args.chkpt_path}_Dis"
     say_saved(generator, export_generator(run.trainer.average, generator, facts, more=add_litert))
-    say_saved(discriminator, export_discriminator(run.trainer.discriminator, discriminator))
+    if run.trainer.discriminator:
+        say_saved(discriminator, export_discriminator(run.trainer.discriminator, discriminator))
 
 
 def say_saved(path: str, aside: str | None) -> None:

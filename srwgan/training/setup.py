@@ -15,11 +15,13 @@ from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.data.div2k import download_div2k
 from srwgan.data.photos import DEFAULT_CACHE, Photos
 from srwgan.data.splits import BUNDLED_PHOTOS, open_split
+from srwgan.networks.diffusion import DiffusionGenerator, from_generator
 from srwgan.networks.discriminator import Discriminator
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
 from srwgan.networks.precision import choose_policy
 from srwgan.networks.saving import load_discriminator, load_generator
+from srwgan.training.diffusion import DiffusionTrainer
 from srwgan.training.flags import FLAGS_FILE, PHOTOGRAPHS_FILE, default_of, write_flags
 from srwgan.training.history import HISTORY_FILE
 from srwgan.training.objective import Objective
@@ -120,11 +122,11 @@ def crop_options(args: Namespace) -> CropOptions:
 
 
 class Networks(NamedTuple):
-    """What is trained: the generator, the discriminator, and the generator's averaged twin."""
+    """What is trained: the generator, a GAN's discriminator, and the generator's averaged twin."""
 
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator
+    generator: Generator | DiffusionGenerator
+    discriminator: Discriminator | None
+    average: Generator | DiffusionGenerator
 
 
 def build_networks(args: Namespace) -> Networks:
@@ -135,6 +137,9 @@ def build_networks(args: Namespace) -> Networks:
     """
     keras.utils.set_random_seed(args.seed)
     policy = choose_policy(args.precision)
+    if args.family == "diffusion":
+        generator = with_precision(diffusion_generator(args), policy)
+        return Networks(generator, discriminator=None, average=with_precision(generator, policy))
     if args.init:
         generator, discriminator = initial_networks(args)
         generator = with_precision(generator, policy)
@@ -160,6 +165,41 @@ def new_generator(args: Namespace, policy) -> Generator:
     )
 
 
+def diffusion_generator(args: Namespace) -> DiffusionGenerator:
+    """A new diffusion generator, a student that begins as its teacher, or what --init names.
+
+    --init may name a GAN's plain generator too, best a faithful one: at level 1 the two do the same.
+
+    Raises:
+        FileNotFoundError, ValueError: no such model, or one of another shape than the flags ask for.
+    """
+    steps = args.sampler_steps or (1 if args.student else 4)
+    name, folder = ("student", args.student) if args.student else ("init", args.init)
+    if not folder:
+        return DiffusionGenerator(
+            filters=args.filters, blocks=args.blocks, scale=args.scale, activation=args.activation, steps=steps
+        )
+    start = load_generator(folder if args.student or os.path.exists(folder) else f"{folder}_Gen")
+    check_same_shape(args, start, name=name, folder=folder)
+    if isinstance(start, DiffusionGenerator):
+        network = DiffusionGenerator(**{**start.get_config(), "steps": steps})
+        network.set_weights(start.get_weights())
+    elif isinstance(start, Generator) and not args.student:
+        network = from_generator(start, steps=steps)
+    else:
+        raise ValueError(f"Received: --{name} {folder}, no diffusion model. Expected one that --savemodel exported.")
+    log.info("Starting from %s", folder)
+    return network
+
+
+def check_same_shape(args: Namespace, found, *, name: str, folder: str) -> None:
+    """Raises ValueError where a flag, not at its default, asks for another shape than a loaded network's."""
+    for size in ("scale", "filters", "blocks", "activation"):
+        asked, has = getattr(args, size), getattr(found, size, None)
+        if has is not None and asked != has and (size == "scale" or asked != default_of(size)):
+            raise ValueError(f"Received: --{size} {asked} with --{name} {folder}, of {size} {has}. Expected the same.")
+
+
 def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     """The generator of --init, and the discriminator beside it where there is one and the flags ask for no other.
 
@@ -168,6 +208,8 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     """
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
     generator = load_generator(folder)
+    if isinstance(generator, DiffusionGenerator):
+        raise ValueError(f"Received: --init {folder}, a diffusion model. Expected --family diffusion, or a generator.")
     if not isinstance(generator, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
     for name in ("scale", "condition", "filters", "blocks", "activation", "upsampling", "attention"):
@@ -186,12 +228,40 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     return generator, discriminator
 
 
+def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int) -> DiffusionTrainer:
+    """The trainer of a diffusion generator; of a student, with its teacher."""
+    policy = networks.generator.get_layer("first").dtype_policy.name
+    return DiffusionTrainer(
+        networks.generator,
+        average=networks.average,
+        generator_optimizer=build_optimizer(
+            args.glr,
+            kind=args.goptimizer,
+            total_steps=updates,
+            schedule=args.lr_schedule,
+            warmup_steps=args.lr_warmup,
+            beta_1=args.beta1,
+            beta_2=args.beta2,
+        ),
+        teacher=with_precision(load_generator(args.student), policy) if args.student else None,
+        options=StepOptions(
+            ema=args.ema,
+            clip=args.clip,
+            repeat_edges=args.repeat_edges,
+            accumulate=args.accumulate,
+            loss_scaling=policy == "mixed_float16",
+        ),
+    )
+
+
 def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Trainer:
     """The trainer of these networks, with new optimizers and, where they are needed, hyperpixels.
 
     Args:
         updates: batches of the whole run, over which learning rates fall.
     """
+    if args.family == "diffusion":
+        return build_diffusion_trainer(args, networks, updates=updates)
     generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}

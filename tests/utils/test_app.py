@@ -358,6 +358,20 @@ def test_a_smaller_generator_is_expected_to_take_less_time(tmp_path):
     assert models.cost("SRWGAN_Gen/fast") == pytest.approx(0.3)  # a fifth of the time is no generator's
 
 
+def test_a_diffusion_model_says_that_it_is_one_and_takes_its_steps_time(tmp_path):
+    first, own = make_model(tmp_path / "SRWGAN_Gen"), make_model(tmp_path / "Own_Gen")
+    (first / "diffusion").mkdir()
+    (first / "diffusion" / "generator.keras").touch()
+    for folder, steps in (first, {}), (first / "diffusion", {"steps": 4}), (own, {"steps": 1}):
+        (folder / "config.json").write_text(json.dumps({"scale": 4, "parameters": 800, **steps}))
+    models = Models(find_generators([first, own]))
+    assert list(models.generators) == ["SRWGAN_Gen", "SRWGAN_Gen/diffusion", "Own_Gen"]
+    lines = {offer["name"]: (offer["title"], "noise" in offer["line"]) for offer in models.described()}
+    assert lines["SRWGAN_Gen/diffusion"] == ("Diffusion", True)
+    assert lines["Own_Gen"] == ("Own_Gen", True) and lines["SRWGAN_Gen"] == ("Photos", False)
+    assert models.cost("SRWGAN_Gen/diffusion") == pytest.approx(0.2 + 0.8 * 4) and models.cost("Own_Gen") == 1
+
+
 def test_each_kind_of_file_gets_what_the_command_line_gives_it(tmp_path):
     """A GIF got SRWGAN_Gen/robust there and the sharp end here."""
     main = make_model(tmp_path / "SRWGAN_Gen")

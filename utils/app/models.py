@@ -9,6 +9,7 @@ from pathlib import Path
 from srwgan.convert import engines
 from srwgan.convert.engines import Settings, is_installed
 from srwgan.networks.model_folder import (
+    DIFFUSION,
     DISCRIMINATOR_FILE,
     FAST,
     GENERATOR_FILE,
@@ -25,8 +26,16 @@ TITLES = {
     MAIN: ("Photos", "Adds fine, sharp detail. For clean photos and drawings."),
     f"{MAIN}/{ROBUST}": ("GIFs and compressed pictures", "Smooths a GIF's dots and a JPEG's blocks while it enlarges."),
     f"{MAIN}/{FAST}": ("Videos, quickly", "Takes a fraction of the time, with less fine detail."),
+    f"{MAIN}/{DIFFUSION}": (
+        "Diffusion",
+        "Draws detail from noise, in several steps that each take a generator's time.",
+    ),
 }
-INSIDE = {ROBUST: "for compressed pictures", FAST: "for videos"}  # generators in another one's folder -> their titles
+INSIDE = {
+    ROBUST: "for compressed pictures",
+    FAST: "for videos",
+    DIFFUSION: "a diffusion model",
+}  # generators in another one's folder -> their titles
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Choice:
 
 
 def find_generators(paths: list) -> dict[str, Path]:
-    """{name: path} of the generators at `paths`, each followed by its robust and its fast one, where it has them.
+    """{name: path} of the generators at `paths`, each followed by the ones inside its folder, such as its robust one.
 
     A path may be a generator or a folder that holds some.
 
@@ -85,8 +94,8 @@ def unused_name(path, names):
     return name
 
 
-def stated(path: Path, name: str) -> int | None:
-    """A number in a generator's config, which is read without loading the generator; None where it is not stated."""
+def stated(path: Path, name: str) -> int | str | None:
+    """What a generator's config says, which is read without loading the generator; None where it is not stated."""
     try:
         return json.loads((path / "config.json").read_text())[name]
     except (OSError, ValueError, KeyError, TypeError):
@@ -105,17 +114,18 @@ class Models:
         self._upscalers, self._lock = OrderedDict(), threading.Lock()
         self._scales = {name: stated(path, "scale") for name, path in generators.items()}
         self._parameters = {name: stated(path, "parameters") for name, path in generators.items()}
+        self._steps = {name: stated(path, "steps") for name, path in generators.items()}  # of diffusion models
 
     def scale(self, name: str) -> int:
         """A generator's scale; of one that states none, 4 until it was loaded."""
         return self._scales.get(name) or 4
 
     def cost(self, name: str) -> float:
-        """A file's expected time with a generator, as a share of that with the first one: by their parameters.
+        """A file's expected time with a generator, as a share of that with the first one: by parameters and steps.
 
         1 where a generator does not state them.
         """
-        own, first = (self._parameters.get(each) for each in (name, self.first))
+        own, first = ((self._parameters.get(each) or 0) * (self._steps.get(each) or 1) for each in (name, self.first))
         return OTHER_WORK + (1 - OTHER_WORK) * own / first if own and first else 1.0
 
     @property
@@ -152,7 +162,9 @@ class Models:
 
     def _described(self, name):
         base, _, inside = name.rpartition("/")
-        title, line = TITLES.get(name, (name, "Another generator of this server."))
+        diffusion = self._steps.get(name) is not None
+        other = TITLES[f"{MAIN}/{DIFFUSION}"][1] if diffusion else "Another generator of this server."
+        title, line = TITLES.get(name, (name, other))
         if name not in TITLES and base in self.generators and inside in INSIDE:
             title, line = f"{base}, {INSIDE[inside]}", TITLES[f"{MAIN}/{inside}"][1]
         return {

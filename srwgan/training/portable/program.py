@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from srwgan.data.crops import CropOptions
-from srwgan.networks.edges import image_operator
+from srwgan.networks.diffusion import image_operator_of
 from srwgan.pixels import downscale_by_sums, to_range
 from srwgan.training.portable.stablehlo import Lowered, constant, lower, wrap
 from srwgan.training.portable.state import named_variables
@@ -38,7 +38,7 @@ def step_program(trainer, phase: str, options: CropOptions) -> Program:
         for a degradation their partners low_res (B, C/s, C/s, 3) uint8, which are made here otherwise, and with a
             condition strength (B,) float32;
         rates (2,) float32, the generator's and the discriminator's;
-        key (2,) int64, that the penalty's positions are drawn by.
+        key (2,) int64, that the penalty's positions, or the noise and its levels, are drawn by.
     Outputs are the named variables and metrics (M,) float32.
 
     The trainer is not to be trained with afterwards: its rates are the program's input.
@@ -47,7 +47,8 @@ def step_program(trainer, phase: str, options: CropOptions) -> Program:
     side, small = options.crop, options.crop // options.scale
     state, rates = named_variables(trainer), Rates()
     trainer.generator_optimizer.learning_rate = rates.of_generator
-    trainer.discriminator_optimizer.learning_rate = rates.of_discriminator
+    if trainer.discriminator_optimizer:
+        trainer.discriminator_optimizer.learning_rate = rates.of_discriminator
     draw = tf.random.stateless_normal if options.interpolation == "gaussian" else tf.random.stateless_uniform
     names = []
 
@@ -133,7 +134,7 @@ def generator_program(generator, *, batch: int, height: int, width: int) -> Prog
     output = Value("high_res", (batch, scale * height, scale * width, 3), "float32")
 
     def enlarge(*inputs):
-        return tf.ensure_shape(image_operator(generator, *inputs), output.shape)
+        return tf.ensure_shape(image_operator_of(generator)(generator, *inputs), output.shape)
 
     return assemble(lower(enlarge, specs(given)), {}, given, [output])
 

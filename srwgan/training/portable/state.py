@@ -34,13 +34,15 @@ class State:
 def named_variables(trainer) -> dict:
     """Name -> tf.Variable of a `Trainer`: networks, optimizers, running norms, counts.
 
-    Learning rates are not among them: a constant one is a flag, the others follow a schedule.
+    A diffusion model has no discriminator. Learning rates are not among them: a constant one is a flag, the others
+    follow a schedule.
     """
     networks = {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
     optimizers = {
         "generator_optimizer": trainer.generator_optimizer,
         "discriminator_optimizer": trainer.discriminator_optimizer,
     }
+    networks, optimizers = ({name: x for name, x in parts.items() if x} for parts in (networks, optimizers))
     named = {f"{part}/{weight.path}": weight.value for part, network in networks.items() for weight in network.weights}
     for part, optimizer in optimizers.items():
         named |= {f"{part}/{variable.path.split('/', 1)[-1]}": variable.value for variable in optimizer.variables}

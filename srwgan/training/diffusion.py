@@ -1,0 +1,163 @@
+"""The training step of the diffusion generator, and of a student distilled from one.
+
+`DiffusionTrainer` is a `Trainer` without a discriminator: replicas, precision, averaged weights, checkpoints and the
+portable step are that one's. Read `network_gradients`, then `denoising_loss` or `consistency_loss`.
+"""
+
+import tensorflow as tf
+
+from srwgan.networks.diffusion import sampled, upsampled
+from srwgan.networks.diffusion_process import NOISE, c_out, noise_in, noised, per_pixel
+from srwgan.networks.edges import crop, with_margin
+from srwgan.networks.noise import mixed, sample_keys, uniform, white_noise
+from srwgan.networks.sampling import Sampling
+from srwgan.training.accumulation import mean_over_parts
+from srwgan.training.averaging import WeightAverage
+from srwgan.training.balancing import Balance
+from srwgan.training.losses import mean_per_sample
+from srwgan.training.objective import Objective
+from srwgan.training.replicas import maximum_over_replicas, mirrored_variable, sample_means
+from srwgan.training.step import FIRST_LOSS_SCALE, StepOptions, Trainer
+
+LOWEST_LEVEL = 1e-3
+LEVEL_USE = 0x5BD1E995  # what a sample's key is combined with for its noise level
+INTERVALS = 16  # of the noise levels, between which a student is to be consistent
+HUBER = 0.03  # where the student's loss turns from squares to absolute values, in units of NOISE
+
+
+class DiffusionTrainer(Trainer):
+    """A diffusion generator, its optimizer and the step that trains it, on one device or many.
+
+    Build it, and what it is given, inside `strategy.scope()`.
+
+    Args:
+        generator: a `DiffusionGenerator`.
+        average: a second one, for the exponential moving average of the first one's weights.
+        generator_optimizer: a `GuardedAdam`, or any Keras optimizer.
+        teacher: a `DiffusionGenerator` to distill; None to train on photographs alone.
+        options: how a step is taken.
+        strategy: a tf.distribute.Strategy; the default one is a single device.
+    """
+
+    def __init__(
+        self,
+        generator,
+        *,
+        average,
+        generator_optimizer,
+        teacher=None,
+        options: StepOptions | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
+        self.options, self.strategy = options or StepOptions(), strategy or tf.distribute.get_strategy()
+        self.generator, self.average, self.teacher = generator, average, teacher
+        self.generator_optimizer = generator_optimizer
+        self.discriminator = self.discriminator_optimizer = self.hyperpixels = None
+        self.objective = Objective(gpweight=0.0, cweight=0.0, advweight=0.0)
+        generator_optimizer.build(generator.trainable_variables)
+        self.weight_average, self.balance = WeightAverage(generator, average, self.options.ema), Balance(self.objective)
+        self.loss_scale = mirrored_variable(FIRST_LOSS_SCALE if self.options.loss_scaling else 1.0)
+        self.bad_steps, self.bad_in_a_row = mirrored_variable(0.0), mirrored_variable(0.0)
+
+    def generate_average(self, low_res, training=False):
+        """What the averaged network makes of (B, H, W, 3), with its own number of steps and seed 0."""
+        return sampled(self.average, low_res, Sampling(), margin=self.options.repeat_edges)
+
+    def replica_step(self, batch, phase, stop):
+        """The step on one replica's batch (low_res, high_res, e (B, 1)): its metrics, and whether it was finite.
+
+        A GAN's e are positions of its penalty. Here their bits are the keys of a sample's noise and noise level. In the
+        phase "warmup" all noise levels are 1, where the network is an ordinary generator.
+        """
+        metrics, gradients = mean_over_parts(
+            lambda *part: self.network_gradients(*part, phase), batch, parts=self.options.accumulate
+        )
+        finite = self.apply(self.generator_optimizer, gradients, self.generator.trainable_variables)
+        return {**metrics, "finite": tf.cast(finite, tf.float32), "stop": maximum_over_replicas(stop)}
+
+    def network_gradients(self, low_res, high_res, e, phase):
+        """Gradients of the loss by the network's weights.
+
+        The picture's edges are repeated as the options say, and the estimate beyond them counts for nothing.
+        """
+        scale, margin = self.generator.scale, self.options.repeat_edges
+        residual = with_margin(high_res - upsampled(low_res, scale), margin * scale)
+        _, height, width, _ = tf.unstack(tf.shape(residual))
+        keys = sample_keys(e[:, 0])
+        noise = tf.ensure_shape(white_noise(keys, height=height, width=width), residual.shape)
+        level = tf.ones_like(e[:, 0]) if phase == "warmup" else noise_levels(keys)
+        loss_of = self.consistency_loss if self.teacher else self.denoising_loss
+        with tf.GradientTape() as tape:
+            losses = loss_of(with_margin(low_res, margin), residual, noise, level, margin=margin * scale)
+            scaled = tf.reduce_mean(losses["g_loss_total"]) * self.loss_scale
+        return sample_means(losses), tape.gradient(scaled, self.generator.trainable_variables)
+
+    def denoising_loss(self, low_res, residual, noise, level, *, margin):
+        """The squared error of the estimate, divided by c_out^2: the error of the network's output, of variance 1.
+
+        ```
+        residual y, noise n -> z_t --+
+                                     +--> network --> estimate of y
+        low_res ---------------------+
+        ```
+
+        Its minimum is the conditional mean of y (Karras et al. 2022, arXiv:2206.00364).
+
+        Args:
+            margin: high-resolution pixels on each side that are left out.
+
+        Returns:
+            A dict of (B,): the loss, and "reconstruction", the mean squared error of the estimate.
+        """
+        estimate = self.generator([low_res, noised(residual, noise, level), level], training=True)
+        error = mean_per_sample(tf.square(crop(estimate - residual, margin)))
+        return {"g_loss_total": error / tf.square(c_out(level) * NOISE), "reconstruction": error}
+
+    def consistency_loss(self, low_res, residual, noise, level, *, margin):
+        """How far the student's estimates at both ends of a step of the teacher's are from each other.
+
+        ```
+        z_t --------------------- student --------------------> estimate
+         |                                                          | distance
+        teacher's step --> z_s -- student, without gradient ---> target
+        ```
+
+        Consistency distillation (Song et al. 2023, arXiv:2303.01469), with the pseudo-Huber distance and without an
+        average of the student in the target, as in Song and Dhariwal 2023 (arXiv:2310.14189). Where s is 0, the target
+        is the teacher's own estimate, since a student's estimate at level 0 is its input.
+        """
+        upper = tf.math.ceil(level * INTERVALS) / INTERVALS
+        noisy = noised(residual, noise, upper)
+        target = tf.stop_gradient(self.consistency_target(low_res, noisy, upper))
+        estimate = self.generator([low_res, noisy, upper], training=True)
+        squared = mean_per_sample(tf.square(crop(estimate - target, margin)))
+        error = mean_per_sample(tf.square(crop(estimate - residual, margin)))
+        return {"g_loss_total": tf.sqrt(squared / NOISE**2 + HUBER**2) - HUBER, "reconstruction": error}
+
+    def consistency_target(self, low_res, noisy, upper):
+        """The student's estimate after a step of the teacher's, from level `upper` (B,) to the next lower one."""
+        lower = upper - 1 / INTERVALS
+        estimate = self.teacher([low_res, noisy, upper], training=False)
+        following = noised(estimate, noise_in(noisy, estimate, per_pixel(upper)), lower)
+        return self.generator([low_res, following, lower], training=False)
+
+    def checkpoint(self, **more) -> tf.train.Checkpoint:
+        """All that training changes, under the names of a GAN's checkpoint."""
+        return tf.train.Checkpoint(
+            generator=self.generator,
+            average=self.average,
+            generator_optimizer=self.generator_optimizer,
+            loss_scale=self.loss_scale,
+            averaged_steps=self.weight_average.steps,
+            bad_steps=self.bad_steps,
+            bad_in_a_row=self.bad_in_a_row,
+            **more,
+        )
+
+
+def noise_levels(keys: tf.Tensor) -> tf.Tensor:
+    """A noise level for each of (B,) keys, drawn evenly, at least `LOWEST_LEVEL`.
+
+    Evenly, since a sampler's are: a sampler of few steps depends on the estimate at each of them alike.
+    """
+    return tf.maximum(uniform(mixed(tf.bitwise.bitwise_xor(keys, tf.constant(LEVEL_USE, tf.int64)))), LOWEST_LEVEL)
