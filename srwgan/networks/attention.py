@@ -81,13 +81,15 @@ class WindowAttention(layers.Layer):
         inside = partition(tf.pad(tf.ones((1, height, width, 1)), borders), self.window)
         y = self.attend(windows, inside[..., 0])
         rows, columns = ((before + height + after[0]) // self.window, (before + width + after[1]) // self.window)
-        merged = merge(self.projection(y), rows=rows, columns=columns, window=self.window)
+        merged = merge(by_pixel(self.projection, y), rows=rows, columns=columns, window=self.window)
         return merged[:, before : before + height, before : before + width]
 
     def attend(self, windows, inside):
         """Windows (B, N, T, C) of T pixels, `inside` (1, N, T) 1 in the picture or 0 beyond it -> (B, N, T, C)."""
         batch, number, pixels, channels = tf.unstack(tf.shape(windows))
-        qkv = tf.reshape(self.qkv(windows), [batch, number, pixels, 3, self.heads, windows.shape[-1] // self.heads])
+        qkv = tf.reshape(
+            by_pixel(self.qkv, windows), [batch, number, pixels, 3, self.heads, windows.shape[-1] // self.heads]
+        )
         q, k, v = tf.unstack(tf.transpose(qkv, [3, 0, 1, 4, 2, 5]))  # each (B, N, heads, T, C / heads)
         logits = tf.cast(tf.matmul(q, k, transpose_b=True), "float32") * (windows.shape[-1] // self.heads) ** -0.5
         logits += self.position_bias() + (inside[:, :, None, None] - 1) * 1e9
@@ -106,6 +108,12 @@ class WindowAttention(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "window": self.window, "shift": self.shift}
+
+
+def by_pixel(dense: layers.Dense, x: tf.Tensor) -> tf.Tensor:
+    """A dense layer on the last axis. Given more than two, TensorFlow crashes on a CPU with Keras up to 3.12."""
+    pixels = dense(tf.reshape(x, [-1, x.shape[-1]]))
+    return tf.reshape(pixels, tf.concat([tf.shape(x)[:-1], [pixels.shape[-1]]], 0))
 
 
 def partition(x: tf.Tensor, window: int) -> tf.Tensor:

@@ -29,7 +29,8 @@ def decode_by_ffmpeg(data: bytes, path, what: str) -> np.ndarray:
         raise ReadError(f"{path}: {what} needs PyAV, which is not installed. Run: {needed}") from None
     try:
         with av.open(io.BytesIO(data)) as container:
-            frame = next(container.decode(video=0), None)
+            has_decoder = container.streams.video[0].codec_context is not None  # without one PyAV 17 crashes
+            frame = next(container.decode(video=0), None) if has_decoder else None
             damaged = frame is None or frame.is_corrupt
     except (av.FFmpegError, IndexError, ValueError):
         damaged = True
