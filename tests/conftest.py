@@ -60,6 +60,18 @@ def make_photo():
     return make
 
 
+@pytest.fixture(scope="session")
+def stablehlo():
+    """For tests that export: skips them where TensorFlow is older than exporting needs, but not than the rest does."""
+    import tensorflow as tf
+
+    from srwgan.training.portable.stablehlo import OLDEST_TENSORFLOW, lowers
+
+    if not lowers():
+        oldest = ".".join(map(str, OLDEST_TENSORFLOW))
+        pytest.skip(f"TensorFlow {tf.__version__} does not lower to StableHLO, which {oldest} or newer does")
+
+
 @pytest.fixture
 def photo_folder(tmp_path, make_photo):
     """A folder of six PNG photographs, 80x96 and 96x72."""

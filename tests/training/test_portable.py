@@ -116,7 +116,7 @@ def positions(key):
 
 
 @pytest.fixture(scope="module", params=["adam", "muon"])
-def machine(request, photos, tmp_path_factory):
+def machine(request, stablehlo, photos, tmp_path_factory):
     """For Adam the calls run many steps, as on an accelerator, for Muon one, as on a processor."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "loops", lambda mesh: request.param == "adam")
@@ -635,7 +635,7 @@ def test_a_limit_is_said(flags, tmp_path, caplog, capsys, monkeypatch):
         packing.pack_photographs(photos, tmp_path, crop=CROP, limit=1000)
 
 
-def test_degraded_pairs_are_the_pipelines(flags, tmp_path):
+def test_degraded_pairs_are_the_pipelines(stablehlo, flags, tmp_path):
     """A program that takes them, and a step with it against TensorFlow's; a condition is told their strength."""
     more = ("--degradation", "gif", "--condition", "noise", "--cweight", "0", "--warmup-epochs", "0")
     arguments = flags("adam", *more, "--advweight", "0", "--weighting", "fixed")
@@ -687,7 +687,7 @@ def test_a_classifier_is_stored_in_the_precision_of_its_use(photos, tmp_path):
     assert np.array_equal(stored[names[1]], bias)
 
 
-def test_flags_and_files_that_do_not_fit(flags, tmp_path, capsys, monkeypatch):
+def test_flags_and_files_that_do_not_fit(stablehlo, flags, tmp_path, capsys, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     for more, expected in (
@@ -704,6 +704,16 @@ def test_flags_and_files_that_do_not_fit(flags, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main([*flags("adam"), "--export-step", str(tmp_path / "new")])
     assert "Expected: pip install -r requirements-jax.txt" in capsys.readouterr().err
+
+
+def test_a_tensorflow_too_old_to_export_is_one_line(flags, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(tf, "__version__", "2.18.1")
+    with pytest.raises(SystemExit) as exit:
+        main([*flags("adam"), "--export-step", str(tmp_path / "new")])
+    assert exit.value.code == 2
+    wanted = "Received: TensorFlow 2.18.1, which does not lower to StableHLO. Expected 2.19 or newer."
+    assert wanted in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 @adam_alone

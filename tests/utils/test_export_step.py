@@ -12,7 +12,7 @@ from utils.export_step import main
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
+def generator(stablehlo, tmp_path_factory):
     """A generator whose last convolution does something, and its folder."""
     generator = Generator(filters=4, blocks=1, scale=2)
     random = np.random.default_rng(0)

@@ -5,12 +5,14 @@ written with JAX's bindings of MLIR, which is why exporting needs JAX.
 """
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import re
 
 import numpy as np
 import tensorflow as tf
 
+OLDEST_TENSORFLOW = (2, 19)  # whose XLA gives StableHLO
 # What XLA leaves of its own dialect and layouts in TensorFlow's text; jaxlib 0.11 refuses the first.
 COPY = re.compile(r"mhlo\.copy (%[\w#:]+)(?: \{[^}]*\})? : (tensor<[^>]*>)")
 FOREIGN_ATTRIBUTES = ("result_layout", "xla_shape")
@@ -26,16 +28,28 @@ class Lowered:
     captured: list  # resource handles of variables, and constant tensors
 
 
+def lowers() -> bool:
+    """Whether this TensorFlow is one that lowers to StableHLO."""
+    major, minor = tf.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= OLDEST_TENSORFLOW
+
+
 def check_tools() -> None:
     """Raises ValueError where JAX is not installed, or a TensorFlow that does not lower to StableHLO."""
     if not importlib.util.find_spec("jax"):
         raise ValueError("Received: a Python without JAX. Expected: pip install -r requirements-jax.txt")
+    oldest = ".".join(map(str, OLDEST_TENSORFLOW))
+    if not lowers():
+        raise ValueError(
+            f"Received: TensorFlow {tf.__version__}, which does not lower to StableHLO. Expected {oldest} or newer."
+        )
     try:
         lower(lambda x: x + 1, [tf.TensorSpec([], tf.float32)])
-    except Exception as error:  # older versions raise their own kinds
+    except Exception as error:  # TensorFlow and JAX raise their own kinds where their versions do not fit
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"Received: TensorFlow {tf.__version__}, without StableHLO ({reason}). Expected 2.21."
+            f"Received: TensorFlow {tf.__version__} and JAX {importlib.metadata.version('jax')}, "
+            f"which do not lower to StableHLO together ({reason}). Expected their newest versions."
         ) from error
 
 
