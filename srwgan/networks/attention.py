@@ -111,7 +111,7 @@ class WindowAttention(layers.Layer):
 
 
 def by_pixel(dense: layers.Dense, x: tf.Tensor) -> tf.Tensor:
-    """A dense layer on the last axis. Given more than two, TensorFlow crashes on a CPU with Keras up to 3.12."""
+    """A dense layer on the last axis. With more, training crashes TensorFlow 2.21 on a CPU with Keras up to 3.12."""
     pixels = dense(tf.reshape(x, [-1, x.shape[-1]]))
     return tf.reshape(pixels, tf.concat([tf.shape(x)[:-1], [pixels.shape[-1]]], 0))
 
