@@ -109,16 +109,15 @@ class Generator(keras.Model):
                 x = make.window_attention(x, f"block{i + 1}_attention", shifted=i % 2 == 1)
         x = make.convolution(x, filters, "last_low_res")
         x = make.sum(x, first, "long_skip")
-        near_zero = keras.initializers.RandomNormal(stddev=1e-3)
         if upsampling == "pixelshuffledirect":
             x = make.activate(x, "last_low_res")
-            x = make.convolution(x, 3 * scale**2, "last", initializer=near_zero)
+            x = make.convolution(x, 3 * scale**2, "last", initializer=near_zero())
             residual = make.shuffle(x, "last", factor=scale)
         else:
             for i, factor in enumerate(SCALES[scale]):
                 fewer = max(filters // 2 ** (i + 1), 3)  # at a higher resolution every channel costs more
                 x = make.upsampling_block(x, f"upsampling{i + 1}", kind=upsampling, filters=fewer, factor=factor)
-            residual = make.convolution(x, 3, "last", initializer=near_zero)
+            residual = make.convolution(x, 3, "last", initializer=near_zero())
         high_res = AddUpsampled(scale, name="add_upsampled")([residual, low_res])
 
         super().__init__(inputs=inputs, outputs=high_res, **kwargs)
@@ -141,6 +140,11 @@ class Generator(keras.Model):
         return cls(
             **{"activation": "prelu", **config}
         )  # configurations without an activation are from before the option
+
+
+def near_zero() -> keras.initializers.Initializer:
+    """The last convolution's start. An initializer takes its seed when it is made, so each is made with its layer."""
+    return keras.initializers.RandomNormal(stddev=1e-3)
 
 
 def with_precision(network: keras.Model, policy: str) -> keras.Model:

@@ -45,6 +45,13 @@ def test_training_starts_from_the_bilinearly_upsampled_input(scale):
     np.testing.assert_allclose(tiny(scale)(low_res), expected, atol=0.05)
 
 
+def test_a_seed_gives_the_weights_that_it_always_gave():
+    """Initializers draw their seeds in the order in which they are made: an order that a change must keep."""
+    kernels = [weight for weight in tiny(seed=3).get_weights() if weight.ndim == 4][-4:]
+    made = [np.abs(kernel.astype(np.float64)).sum() for kernel in kernels]
+    assert made == pytest.approx([59.87784, 140.45465, 65.02515, 0.0686313], rel=1e-5)
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_icnr_leaves_no_checkerboard(scale):
     """Before training, the pixel-shuffle convolution's output is a nearest-neighbor upsampling: f x f equal pixels."""
