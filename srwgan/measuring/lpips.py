@@ -40,8 +40,12 @@ class LPIPS:
                 f"Received: pictures of shapes {images.shape} and {references.shape}. "
                 f"Expected the same (B, H, W, 3), H and W at least {SMALLEST}."
             )
-        distance = tf.zeros(images.shape[0])
-        for x, y, weights in zip(self.features(images), self.features(references), self.channel_weights, strict=True):
+        return self.between(self.features(images), self.features(references))
+
+    def between(self, features, others):
+        """The distance (B,) of two batches whose five feature maps are known, as `features` gives them."""
+        distance = 0.0
+        for x, y, weights in zip(features, others, self.channel_weights, strict=True):
             difference = tf.square(unit_length(x) - unit_length(y))
             distance += tf.reduce_mean(tf.tensordot(difference, weights, 1), axis=(1, 2))
         return distance

@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from srwgan.training.control.controls import WEIGHTS, Controls
 from srwgan.training.objective import TERMS, Objective
 from srwgan.training.replicas import mirrored_variable
 
@@ -14,13 +15,17 @@ ADAPTIVE_RATE = 1e-3  # the sum of all changes of self-adaptive weights in a ste
 class Balance:
     """The factors of the loss terms, by `Objective.weighting`, and the variables that they follow from.
 
+    Args:
+        objective: the losses and their weights.
+        controls: a controller's factors, by which the weights are multiplied in the full phase; None without one.
+
     Attributes:
         running_norms: for each term a running mean of the norm of its gradient at the generated image.
         adaptive: for each term the variable that its self-adaptive factor follows from.
     """
 
-    def __init__(self, objective: Objective):
-        self.objective = objective
+    def __init__(self, objective: Objective, controls: Controls | None = None):
+        self.objective, self.controls = objective, controls
         # Options that are off leave nothing in a checkpoint, so that runs from before they were there go on.
         later = {"transport": objective.otweight, "steady": objective.steadyweight}
         terms = [term for term in TERMS if later.get(term, True)]
@@ -37,6 +42,9 @@ class Balance:
                 factors[term] /= tf.where(running > 0, running, now) + 1e-12
         if self.objective.weighting == "self-adaptive" and phase == "full":
             factors = {term: weight * mask(self.adaptive[term].read_value()) for term, weight in factors.items()}
+        if self.controls and phase == "full":
+            for term in set(WEIGHTS) & set(factors):
+                factors[term] *= self.controls.factor(term)
         return factors
 
     def update(self, metrics: dict[str, tf.Tensor], finite: tf.Tensor, phase: str) -> None:

@@ -4,11 +4,12 @@ import collections
 import contextlib
 import time
 
-PARTS = WAITING, STEPS, COMPILING, EPOCH_ENDS = (
+PARTS = WAITING, STEPS, COMPILING, EPOCH_ENDS, DECIDING = (
     "waiting for data",
     "steps",
     "first steps, compiled",
     "validation, pictures and checkpoints",
+    "the controller's decisions",
 )
 
 

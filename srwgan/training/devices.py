@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 
+import numpy as np
 import tensorflow as tf
 
 from srwgan.training.cluster import cluster_config
@@ -94,3 +95,15 @@ def sum_over_workers(strategy: tf.distribute.Strategy, number: int) -> int:
         return number
     mine = strategy.experimental_distribute_values_from_function(lambda context: tf.constant(number, tf.int64) + 0)
     return int(strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None)) // replicas
+
+
+def of_the_chief(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
+    """The chief's values (n,), at all workers. It returns when all of them have called it."""
+    if worker_position(strategy)[1] == 1:
+        return values
+
+    def share(context):
+        return tf.constant(values if context.replica_id_in_sync_group == 0 else np.zeros_like(values)) + 0
+
+    mine = strategy.experimental_distribute_values_from_function(share)
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None).numpy()

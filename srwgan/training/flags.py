@@ -38,6 +38,7 @@ PATHS = (
     "pretrained_weights",
     "content_channels",
     "chkpt_path",
+    "controller",
 )  # and see `is_path`
 GAN_ALONE = (  # flags that say nothing of a diffusion model
     "dfilters",
@@ -67,7 +68,9 @@ GAN_ALONE = (  # flags that say nothing of a diffusion model
     "critic_warmup",
     "doptimizer",
     "dlr",
+    "controller",
 )
+SMALLEST_CONTROLLED = 32  # pixels of a held-out crop that LPIPS can see
 COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
 
 
@@ -289,6 +292,12 @@ def add_schedule(add):
     add("--ema", type=WEIGHT, default=0.998, help="decay of the generator's averaged weights")
     add("--clip", type=WEIGHT, default=0.0, help="largest norm of a network's gradient; 0: none")
     add("--seed", type=whole(0), default=0, help="of weights, crops and penalty positions")
+    add(
+        "--controller",
+        metavar="POLICY",
+        help="a policy of python3 -m utils.meta train, which moves the weights of the losses, the learning rates and "
+        "--dstep while the run trains, from what they are here",
+    )
 
 
 def add_machine(add):
@@ -482,6 +491,8 @@ def check(args: Namespace) -> None:
             "Received: --weighting self-adaptive with warm-up epochs alone, where one loss is trained. "
             "Expected more --epochs than --warmup-epochs."
         )
+    if args.controller:
+        check_controlled(args)
     if args.import_state and (args.resume or args.export_step):
         raise ValueError("Received: --import-state with --resume or --export-step. Expected one of them.")
     if args.tensorboard and not importlib.util.find_spec("tensorboard"):  # newer TensorFlow comes without
@@ -490,3 +501,21 @@ def check(args: Namespace) -> None:
         folder = os.path.dirname(os.path.abspath(path))
         if not can_be_made(folder):
             raise ValueError(f"Received: an output in {folder}, which cannot be written. Expected a writable folder.")
+
+
+def check_controlled(args: Namespace) -> None:
+    """Refuse what does not go with a controller.
+
+    Raises:
+        ValueError: the first such flag.
+    """
+    if args.export_step or args.import_state:
+        raise ValueError("Received: --controller with --export-step or --import-state. Expected a run on this machine.")
+    if args.cropsz < SMALLEST_CONTROLLED:
+        raise ValueError(
+            f"Received: --controller with --cropsz {args.cropsz}. Expected {SMALLEST_CONTROLLED} or more, for LPIPS."
+        )
+    if args.epochs <= args.warmup_epochs:
+        raise ValueError(
+            "Received: --controller with warm-up epochs alone. Expected more --epochs than --warmup-epochs."
+        )

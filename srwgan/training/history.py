@@ -25,10 +25,11 @@ class History:
     Attributes:
         epochs: {name: a value for each epoch}; None where a name has no value in an epoch.
         sums: {metric: (sum, number of steps)} of the epoch that is under way.
+        decisions: a controller's, in order, see `Controller.act`.
     """
 
     def __init__(self):
-        self.epochs, self.sums = {}, {}
+        self.epochs, self.sums, self.decisions = {}, {}, []
 
     def add(self, metrics: dict, steps: int) -> None:
         """Take in the metrics of some steps, means over them, but for `COUNTS`, of which the last value counts."""
@@ -38,6 +39,11 @@ class History:
             elif math.isfinite(value):  # what an undone step measured is left out
                 total, count = self.sums.get(name, (0.0, 0))
                 self.sums[name] = (total + float(value) * steps, count + steps)
+
+    def decide(self, decision: dict | None) -> None:
+        """Keep what a controller has decided, where it has."""
+        if decision:
+            self.decisions.append(decision)
 
     def take_means(self) -> dict[str, float]:
         """The means of the epoch that has ended; the next one begins."""
@@ -60,6 +66,8 @@ class History:
             OSError: it cannot be written.
         """
         content = {"epochs": self.epochs, "partial": self.sums, "batches": batches, "replicas": replicas}
+        if self.decisions:
+            content["decisions"] = self.decisions
         write_json(Path(folder, HISTORY_FILE), content)
 
     def read(self, folder, *, batches: int, steps: int, replicas: int) -> None:
@@ -93,6 +101,7 @@ class History:
         self.epochs = {name: values[: batches // steps] for name, values in saved["epochs"].items()}
         partial = saved["partial"] if saved["batches"] == batches else {}
         self.sums = {name: tuple(value) for name, value in partial.items()}
+        self.decisions = [each for each in saved.get("decisions", []) if each["batch"] < batches]
 
     def write_pickle(self, path) -> None:
         """Write the epochs as the pickled dict that notebooks of this project read."""

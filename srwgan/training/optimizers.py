@@ -1,5 +1,7 @@
 """Adam and Muon that take a step back where a gradient is not finite, and their learning rates."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -71,6 +73,26 @@ def orthogonalized(matrix: tf.Tensor, iterations: int = 5) -> tf.Tensor:
     return x if wide else tf.transpose(x)
 
 
+class ControlledRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate, or a schedule of them, times a factor that is read at every step.
+
+    Args:
+        rate: a number, or a schedule.
+        factor: () -> a scalar.
+        step: () -> the step that the schedule is asked for. None asks for the optimizer's own.
+    """
+
+    def __init__(self, rate, factor: Callable, step: Callable | None = None):
+        self.rate, self.factor, self.step = rate, factor, step
+
+    def __call__(self, step):
+        rate = self.rate(self.step() if self.step else step) if callable(self.rate) else self.rate
+        return rate * self.factor()
+
+    def get_config(self):
+        raise NotImplementedError("A controlled rate reads variables of its run and is not saved by itself.")
+
+
 OPTIMIZERS = {"adam": GuardedAdam, "muon": GuardedMuon}
 
 
@@ -83,6 +105,8 @@ def build_optimizer(
     warmup_steps: int = 0,
     beta_1: float = 0.5,
     beta_2: float = 0.9,
+    factor: Callable | None = None,
+    step: Callable | None = None,
 ) -> GuardedAdam:
     """An optimizer of `OPTIMIZERS`, whose rate rises linearly over `warmup_steps` and then follows the schedule.
 
@@ -91,6 +115,7 @@ def build_optimizer(
         kind: "adam" or "muon".
         schedule: "constant", or "cosine", by which the rate falls to a hundredth at `total_steps`.
         beta_1, beta_2: Adam's decays of the first and second moment.
+        factor, step: of a controlled run, see `ControlledRate`.
     """
     if schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -104,4 +129,5 @@ def build_optimizer(
         rate = keras.optimizers.schedules.PolynomialDecay(learning_rate / 100, warmup_steps, learning_rate)
     else:
         rate = learning_rate
+    rate = ControlledRate(rate, factor, step) if factor else rate
     return OPTIMIZERS[kind](rate, beta_1=beta_1, beta_2=beta_2)

@@ -140,6 +140,9 @@ def draw_history(history, path):
     adaptive = tuple(name for name in history if name.startswith("adaptive_"))
     if adaptive:
         panels["self-adaptive weights"] = adaptive
+    controls = tuple(name for name in history if name.startswith("control_"))
+    if controls:
+        panels["controller: factors"] = controls
     columns = -(-len(panels) // 2)
     figure, axes = plt.subplots(2, columns, figsize=(4.3 * columns, 6.5), layout="constrained")
     for axis in axes.flat[len(panels) :]:

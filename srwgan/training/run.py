@@ -14,7 +14,8 @@ from srwgan.data.crops import images_of
 from srwgan.measuring.metrics import psnr
 from srwgan.pixels import to_pixels, upscale_bicubic
 from srwgan.training.checkpoints import Checkpoints
-from srwgan.training.clock import COMPILING, EPOCH_ENDS, STEPS, WAITING, Clock
+from srwgan.training.clock import COMPILING, DECIDING, EPOCH_ENDS, STEPS, WAITING, Clock
+from srwgan.training.control.controller import Controller
 from srwgan.training.devices import is_chief, sum_over_workers, worker_position
 from srwgan.training.history import History
 from srwgan.training.schedule import Schedule
@@ -64,6 +65,7 @@ class Run:
         steps_per_call: batches that one call of the compiled step takes. More are less overhead; the run reacts later
             to signals, and the time spent waiting for data is not known.
         tensorboard: whether scalars and pictures are written for TensorBoard too.
+        controller: moves weights and rates between batches; None for none.
     """
 
     def __init__(
@@ -77,17 +79,19 @@ class Run:
         visualizer=None,
         steps_per_call: int = 1,
         tensorboard: bool = False,
+        controller: Controller | None = None,
     ):
         self.trainer, self.stream, self.validation = trainer, stream, validation
         self.folder, self.schedule, self.visualizer = folder, schedule, visualizer
-        self.steps_per_call = steps_per_call
+        self.steps_per_call, self.controller = steps_per_call, controller
         self.strategy = trainer.strategy
         self.replicas, self.chief = self.strategy.num_replicas_in_sync, is_chief(self.strategy)
         self.workers = worker_position(self.strategy)[1]
         self.steps = stream.steps(self.replicas)  # of an epoch
         self.progress = tf.Variable(0, dtype=tf.int64, trainable=False)  # batches done
         self.history = History()
-        self.checkpoints = Checkpoints(trainer.checkpoint(progress=self.progress), folder)
+        more = {"observed": controller.observer.state} if controller else {}
+        self.checkpoints = Checkpoints(trainer.checkpoint(progress=self.progress, **more), folder)
         self.received_signal = None  # by this process
         self.agreed_signal = None  # the one that all workers know of
         self.compiled = set()  # kinds of call that were made before, see `train_some`
@@ -143,6 +147,8 @@ class Run:
                 step += number
                 self.progress.assign_add(number)
                 self.history.add(metrics, number)
+                if self.controller:
+                    self.history.add(self.controller.figures(), number)
                 bar.update(number)
                 if clock.due() or step == self.steps:
                     self.show(bar, metrics, clock.images_per_second())
@@ -167,21 +173,30 @@ class Run:
             The metrics, and the number of batches.
         """
         phase, stop = self.schedule.phase(start, self.steps), tf.constant(float(self.received_signal or 0))
-        number = min(self.steps_per_call, self.steps - start % self.steps)
+        number, controlled = min(self.steps_per_call, self.steps - start % self.steps), {}
+        if self.controller:
+            with clock.measuring(DECIDING):
+                self.history.decide(self.controller.act(start, self.trainer.generate_average))
+            number = min(number, self.controller.room(start))
+            controlled["dstep"] = self.controller.controls.dstep
         while self.schedule.phase(start + number - 1, self.steps) != phase:
             number -= 1
         batch = None
         if number == 1:
             with clock.measuring(WAITING):
                 batch = next(batches)
-        part = STEPS if (phase, number > 1) in self.compiled else COMPILING
-        self.compiled.add((phase, number > 1))
+        kind = (phase, number > 1, controlled.get("dstep"))
+        part = STEPS if kind in self.compiled else COMPILING
+        self.compiled.add(kind)
         with clock.measuring(part, number * self.images_per_step()):
             if number == 1:
-                metrics = self.trainer.train_batch(batch, phase, stop)
+                metrics = self.trainer.train_batch(batch, phase, stop, **controlled)
             else:
-                metrics = self.trainer.train_batches(batches, tf.constant(number), phase, stop)
-            return {name: value.numpy() for name, value in metrics.items()}, number  # which waits for the device
+                metrics = self.trainer.train_batches(batches, tf.constant(number), phase, stop, **controlled)
+            metrics = {name: value.numpy() for name, value in metrics.items()}  # which waits for the device
+        if self.controller:
+            self.controller.add(metrics, number, phase=phase)
+        return metrics, number
 
     def batches(self, epoch: int, first_step: int):
         """This process's batches, one for each of its replicas in a step."""
@@ -223,15 +238,17 @@ class Run:
                 self.write_summaries(means, picture)
             self.save(best)
         self.seconds.update(clock.seconds)
+        controls = "".join(f", {name} {value:.2g}" for name, value in means.items() if name.startswith("control_"))
         waiting = f", {means['waiting_share']:.1%} of the time waiting for data" if "waiting_share" in means else ""
         log.info(
-            "Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s",
+            "Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s%s",
             epoch + 1,
             self.schedule.epochs,
             means["psnr"],
             self.psnr_bicubic,
             means["images_per_second"],
             waiting,
+            controls,
         )
 
     def validate(self) -> float:

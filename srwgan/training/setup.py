@@ -21,6 +21,9 @@ from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
 from srwgan.networks.precision import choose_policy
 from srwgan.networks.saving import load_discriminator, load_generator
+from srwgan.training.control.controller import POLICY_FILE, Controller, policy_of_run
+from srwgan.training.control.controls import Controls, most_critic_steps
+from srwgan.training.control.observation import HeldOut
 from srwgan.training.diffusion import DiffusionTrainer
 from srwgan.training.flags import FLAGS_FILE, PHOTOGRAPHS_FILE, default_of, write_flags
 from srwgan.training.history import HISTORY_FILE
@@ -49,6 +52,7 @@ def build(args: Namespace, strategy, chief: bool) -> Run:
     record = read_record(args.resume) if args.resume else None
     if record:
         check_folder(args.resume, record, args.datapath)
+    policy = policy_of_run(args.controller, folder, resumed=bool(args.resume)) if args.controller else None
     photos, held_out = load_photos(args)
     found = record_of(photo_folder(args), photos, held_out)
     if record:
@@ -58,9 +62,21 @@ def build(args: Namespace, strategy, chief: bool) -> Run:
     with strategy.scope():
         updates = stream.steps(strategy.num_replicas_in_sync) * args.epochs
         trainer = build_trainer(args, build_networks(args), updates=updates)
+    controller = None
+    if policy:
+        controller = Controller(
+            policy,
+            trainer.controls,
+            schedule=schedule(args),
+            steps=stream.steps(strategy.num_replicas_in_sync),
+            held_out=HeldOut(*validation, args.scale),
+            strategy=strategy,
+        )
     if chief and not args.resume:
         start_folder(args, folder)
-    run = build_run(args, trainer, stream, validation=validation, folder=folder, chief=chief)
+        if policy:
+            policy.save(os.path.join(folder, POLICY_FILE))
+    run = build_run(args, trainer, stream, validation=validation, folder=folder, chief=chief, controller=controller)
     if args.resume:
         log.info("Going on after %d of %d batches", run.restore(), args.epochs * run.steps)
     if chief and not record:  # of a new run, or of one from before there were records
@@ -113,7 +129,7 @@ def crop_options(args: Namespace) -> CropOptions:
         seed=args.seed,
         crops_per_photo=args.crops_per_photo,
         sampling=args.sampling,
-        draws=args.dstep,
+        draws=most_critic_steps(args.dstep) if args.controller else args.dstep,
         interpolation=args.interpolation,
         degradation=args.degradation,
         condition=args.condition,
@@ -265,13 +281,23 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
     generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
     rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
+    controls, generator_control, discriminator_control = None, {}, {}
+    if args.controller:
+        controls = Controls(args.dstep)
+        generator_control = {"factor": lambda: controls.factor("glr")}
+        discriminator_control = {
+            "factor": lambda: controls.factor("dlr"),
+            "step": lambda: controls.batches * args.dstep,  # its own steps would come at a changing pace
+        }
     return Trainer(
         generator,
         discriminator,
         average=average,
-        generator_optimizer=build_optimizer(args.glr, kind=args.goptimizer, total_steps=updates * args.gstep, **rates),
+        generator_optimizer=build_optimizer(
+            args.glr, kind=args.goptimizer, total_steps=updates * args.gstep, **rates, **generator_control
+        ),
         discriminator_optimizer=build_optimizer(
-            args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates
+            args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates, **discriminator_control
         ),
         hyperpixels=find_hyperpixels(args, policy),
         objective=Objective(
@@ -298,6 +324,7 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
             accumulate=args.accumulate,
             loss_scaling=policy == "mixed_float16",
         ),
+        controls=controls,
     )
 
 
@@ -312,29 +339,36 @@ def find_hyperpixels(args: Namespace, policy: str):
     return hyperpixels
 
 
-def build_run(args: Namespace, trainer: Trainer, stream: CropStream, *, validation, folder: str, chief: bool) -> Run:
+def build_run(
+    args: Namespace, trainer: Trainer, stream: CropStream, *, validation, folder: str, chief: bool, controller=None
+) -> Run:
     """The run in `folder`; the chief draws its pictures and writes for TensorBoard."""
     visualizer = None
     if chief:
         low_res, high_res = tf.nest.map_structure(lambda x: x[:PICTURED], validation)
         samples = os.path.join(folder, "samples")
         visualizer = EpochVisualizer(trainer.generate_average, trainer.discriminator, low_res, high_res, samples)
-    schedule = Schedule(epochs=args.epochs, warmup_epochs=args.warmup_epochs, critic_warmup=args.critic_warmup)
     return Run(
         trainer,
         stream,
         validation=validation,
         folder=folder,
-        schedule=schedule,
+        schedule=schedule(args),
         visualizer=visualizer,
         steps_per_call=args.steps_per_call,
         tensorboard=args.tensorboard and chief,
+        controller=controller,
     )
+
+
+def schedule(args: Namespace) -> Schedule:
+    """The epochs and phases that the flags ask for."""
+    return Schedule(epochs=args.epochs, warmup_epochs=args.warmup_epochs, critic_warmup=args.critic_warmup)
 
 
 def never_saved(folder: str) -> bool:
     """Whether it is empty, or a run was killed in it before its first checkpoint and may be started again."""
-    ours = {FLAGS_FILE, PHOTOGRAPHS_FILE, HISTORY_FILE, "samples", "tensorboard", "checkpoints", "best"}
+    ours = {FLAGS_FILE, PHOTOGRAPHS_FILE, HISTORY_FILE, POLICY_FILE, "samples", "tensorboard", "checkpoints", "best"}
     names = {name for name in os.listdir(folder) if not name.startswith(".")}  # hidden ones are unfinished files
     return names <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
 

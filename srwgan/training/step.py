@@ -14,6 +14,7 @@ from srwgan.pixels import downscale_by_sums, range_to_levels, to_range
 from srwgan.training.accumulation import mean_over_parts
 from srwgan.training.averaging import WeightAverage
 from srwgan.training.balancing import Balance
+from srwgan.training.control.controls import Controls
 from srwgan.training.losses import (
     adversarial_loss,
     content_loss,
@@ -75,6 +76,7 @@ class Trainer:
         hyperpixels: (B, sH, sW, 3) -> list of feature maps; None where the content weight is 0.
         objective: which losses are descended, in which form and with which weight.
         options: how a step is taken.
+        controls: what a controller moves; None without one.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
@@ -89,6 +91,7 @@ class Trainer:
         hyperpixels=None,
         objective: Objective | None = None,
         options: StepOptions | None = None,
+        controls: Controls | None = None,
         strategy: tf.distribute.Strategy | None = None,
     ):
         objective, options = objective or Objective(), options or StepOptions()
@@ -96,18 +99,19 @@ class Trainer:
         self.generate = with_repeated_edges(generator, options.repeat_edges)
         self.generate_average = with_repeated_edges(average, options.repeat_edges)
         self.hyperpixels, self.objective, self.options = hyperpixels, objective, options
+        self.controls = controls
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
         generator_optimizer.build(generator.trainable_variables)
         discriminator_optimizer.build(discriminator.trainable_variables)
         self.weight_average = WeightAverage(generator, average, options.ema)
-        self.balance = Balance(objective)
+        self.balance = Balance(objective, controls)
         self.patch_features = patch_features(objective.otspace, discriminator) if objective.otweight else None
         self.loss_scale = mirrored_variable(FIRST_LOSS_SCALE if options.loss_scaling else 1.0)
         self.bad_steps, self.bad_in_a_row = mirrored_variable(0.0), mirrored_variable(0.0)
 
     @tf.function
-    def train_batch(self, batch, phase="full", stop=0.0):
+    def train_batch(self, batch, phase="full", stop=0.0, dstep=None):
         """Train on one batch: `dstep` discriminator steps, then `gstep` generator steps.
 
         Args:
@@ -115,23 +119,25 @@ class Trainer:
                 (images, strength (B,)). high_res is (B, sH, sW, 3). e (B, dstep) are positions of the penalty.
             phase: "warmup", "critic" or "full", see `Schedule`.
             stop: the number of the signal that asks this worker to stop, 0 for none.
+            dstep: a controller's number of discriminator steps, an int; None takes that of the options. Each number is
+                a graph of its own.
 
         Returns:
             A dict of float32 scalars. Losses and norms are means over all replicas, and there where the phase has them.
             "stop" is the largest of all workers'; "bad_steps" and "bad_in_a_row" count steps that were not finite.
         """
-        metrics = self.strategy.run(self.replica_step, (batch, phase, stop))
+        metrics = self.strategy.run(self.replica_step, (batch, phase, stop, dstep))
         metrics = {name: self.strategy.experimental_local_results(value)[0] for name, value in metrics.items()}
         finite = metrics.pop("finite") > 0.5
         self.update_state(metrics, finite, phase)
         return {**metrics, "bad_steps": self.bad_steps.read_value(), "bad_in_a_row": self.bad_in_a_row.read_value()}
 
-    def replica_step(self, batch, phase, stop):
+    def replica_step(self, batch, phase, stop, dstep):
         """The steps on one replica's batch: its metrics, and whether all gradients were finite."""
         low_res, high_res, e = batch
         metrics, finite = {}, tf.constant(True)
         if phase == "critic" or (phase == "full" and self.objective.advweight):
-            for i in range(self.options.dstep):
+            for i in range(dstep or self.options.dstep):
                 values, good = self.discriminator_step(low_res, high_res, e[:, i])
                 metrics, finite = {**metrics, **values}, finite & good
         if phase != "critic":
@@ -295,25 +301,29 @@ class Trainer:
         if self.options.loss_scaling:  # it doubles in a thousand good steps and halves at a bad one
             grown = tf.minimum(self.loss_scale * 2.0 ** (1 / 1000), LARGEST_LOSS_SCALE)
             self.loss_scale.assign(tf.where(finite, grown, tf.maximum(self.loss_scale / 2, 1.0)))
+        if self.controls:
+            self.controls.batches.assign_add(1)
         if phase != "critic":
             self.weight_average.update(self.strategy, finite)
 
     @tf.function
-    def train_batches(self, batches, number, phase="full", stop=0.0):
+    def train_batches(self, batches, number, phase="full", stop=0.0, dstep=None):
         """Train on `number` (a tensor) batches of an iterator in one call.
 
         Returns:
             What `train_batch` returns: means over the batches, and the last ones of the counts.
         """
-        metrics = self.train_batch(next(batches), phase, stop)
+        metrics = self.train_batch(next(batches), phase, stop, dstep)
         for _ in tf.range(number - 1):
-            more = self.train_batch(next(batches), phase, stop)
+            more = self.train_batch(next(batches), phase, stop, dstep)
             metrics = {name: more[name] if name in COUNTS else metrics[name] + more[name] for name in metrics}
         steps = tf.cast(number, tf.float32)
         return {name: value if name in COUNTS else value / steps for name, value in metrics.items()}
 
     def checkpoint(self, **more) -> tf.train.Checkpoint:
         """All that training changes. The names are those of the files, so they stay, for runs from before to go on."""
+        if self.controls:
+            more["controls"] = self.controls
         return tf.train.Checkpoint(
             generator=self.generator,
             discriminator=self.discriminator,
