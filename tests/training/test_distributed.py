@@ -215,6 +215,63 @@ def test_a_chief_that_does_not_move_ends_the_others(training, tmp_path):
     assert_says_that_the_other_is_gone(log_of(tmp_path, 1))
 
 
+# Each worker would have another policy. All take the chief's actions, at two different numbers of critic steps.
+CONTROLLED = """
+import numpy as np
+import tensorflow as tf
+
+from srwgan.training.devices import build_strategy, of_the_chief, worker_position
+from srwgan.training.control.controls import CONTROLS, Controls
+from srwgan.training.optimizers import build_optimizer
+from tests.training import test_step as t
+
+strategy = build_strategy("auto")
+worker, workers, _ = worker_position(strategy)
+mine = np.log([2.0, 1.5, 0.5, 0.25, 4.0, 3.0]) * (1 - worker)
+levels = of_the_chief(strategy, mine)
+assert workers == 2 and np.array_equal(levels, np.log([2.0, 1.5, 0.5, 0.25, 4.0, 3.0])), levels
+with strategy.scope():
+    controls = Controls()
+    generator, discriminator = t.networks()
+    trainer = t.Trainer(
+        generator,
+        discriminator,
+        average=t.with_precision(generator, "float32"),
+        generator_optimizer=build_optimizer(1e-2, factor=lambda: controls.factor("glr")),
+        discriminator_optimizer=build_optimizer(1e-2, factor=lambda: controls.factor("dlr")),
+        hyperpixels=t.hyperpixels,
+        objective=t.WEIGHTS,
+        strategy=strategy,
+        controls=controls,
+    )
+share = tuple(x[worker * 2 : worker * 2 + 2] for x in t.batch(4, draws=3))
+batch = strategy.experimental_distribute_values_from_function(lambda _: share)
+before = np.concatenate([np.ravel(w) for w in generator.get_weights()])
+steps = []
+for each in np.zeros(len(CONTROLS)), levels:
+    controls.levels.assign(each.astype(np.float32))
+    trainer.train_batch(batch, "full", 0.0, controls.dstep)
+    steps.append(int(trainer.discriminator_optimizer.iterations.value.numpy()))
+    after = np.concatenate([np.ravel(w) for w in generator.get_weights()])
+    print("moved", float(np.abs(after - before).max()))
+    before = after
+assert steps == [1, 4], steps
+print("ended", float(np.sum(after)))
+"""
+
+
+@pytest.mark.slow
+def test_workers_take_the_chiefs_actions(start, tmp_path):
+    workers = start([["-c", CONTROLLED]] * 2)
+    assert [worker.wait(timeout=600) for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
+    said = [[line for line in log_of(tmp_path, i).splitlines() if line.startswith(("moved", "ended"))] for i in (0, 1)]
+    assert said[0] == said[1] and len(said[0]) == 3
+    first, second = (float(line.split()[1]) for line in said[0][:2])
+    assert (
+        first == pytest.approx(1e-2, rel=0.01) and second < 0.5 * first
+    )  # Adam's first steps are as large as its rate
+
+
 def test_workers_need_a_folder_that_they_share(start, tmp_path):
     workers = start([[os.path.join(ROOT, "train_SRWGAN.py"), "--cweight", "0"]] * 2)
     assert [worker.wait(LIMIT) for worker in workers] == [2, 2]

@@ -150,7 +150,7 @@ class PPO:
         deviation = np.exp(self.policy.log_deviation.numpy())
 
         def act(observation):
-            mean = self.policy.network(self.policy.normalized(observation[None]))[0].numpy()
+            mean = self.policy.means(tf.constant(observation[None]))[0].numpy()
             return mean + deviation * random.normal(size=mean.shape)
 
         return play(env, act, **options)

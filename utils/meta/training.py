@@ -19,6 +19,9 @@ SHOWN = 5  # updates whose mean gain the progress bar shows
 def train_policy(env, ppo: PPO, *, updates: int, folder: Path) -> list[dict]:
     """Train up to `updates` updates; what an interrupted training has done in `folder` is not done again.
 
+    All episodes of an update are the same one, start and crops included, and differ by what the policy tries. So what
+    they gain beyond their mean is due to that alone, not to a lucky start.
+
     Args:
         env: with Gymnasium's interface; `reset` takes the number of an episode.
         ppo: of a new policy.
@@ -38,8 +41,7 @@ def train_policy(env, ppo: PPO, *, updates: int, folder: Path) -> list[dict]:
         for update in range(done, updates):
             began, episodes = time.perf_counter(), []
             for i in range(each):
-                number = update * each + i
-                episodes.append(ppo.play(env, number, options={"episode": number}))
+                episodes.append(ppo.play(env, update * each + i, options={"episode": update}))
                 bar.update()
             row = {"update": update, **ppo.update(episodes), "gains": [episode.gain for episode in episodes]}
             row["final_levels"] = np.mean([episode.infos[-1].get("levels", [0]) for episode in episodes], 0).tolist()

@@ -88,6 +88,11 @@ class Policy:
         self.mean = tf.Variable(tf.zeros(len(features)), trainable=False)
         self.deviation = tf.Variable(tf.ones(len(features)), trainable=False)
 
+    @tf.function(reduce_retracing=True)
+    def means(self, observations) -> tf.Tensor:
+        """The mean actions (B, m) for observations (B, n)."""
+        return self.network(self.normalized(observations))
+
     def normalized(self, observations) -> tf.Tensor:
         """(B, n) as the networks take them."""
         return tf.clip_by_value((observations - self.mean) / self.deviation, -NORMALIZED, NORMALIZED)
