@@ -238,7 +238,8 @@ class Run:
                 self.write_summaries(means, picture)
             self.save(best)
         self.seconds.update(clock.seconds)
-        controls = "".join(f", {name} {value:.2g}" for name, value in means.items() if name.startswith("control_"))
+        factors = {name.removeprefix("control_"): means[name] for name in means if name.startswith("control_")}
+        controls = "".join(f", {name} x{factor:.2g}" for name, factor in factors.items())
         waiting = f", {means['waiting_share']:.1%} of the time waiting for data" if "waiting_share" in means else ""
         log.info(
             "Epoch %d/%d: PSNR-Y of held-out crops %.2f dB (bicubic %.2f), %.1f images/s%s%s",

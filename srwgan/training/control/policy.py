@@ -104,10 +104,11 @@ class Policy:
         feature, the first-order part of what it adds (gradient times input, Shrikumar et al. 2016, arXiv:1605.01713).
         """
         seen = self.normalized(tf.constant(observation, tf.float32)[None])
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             tape.watch(seen)
             action = self.network(seen)
-        shares = (tape.jacobian(action, seen)[0, :, 0] * seen[0]).numpy()
+            parts = tf.unstack(action[0])
+        shares = np.array([(tape.gradient(part, seen) * seen)[0] for part in parts])
         largest = np.argsort(-np.abs(shares), axis=1)[:, :REASONS]
         reasons = {
             control: {self.features[i]: round(float(share[i]), 4) for i in chosen}
