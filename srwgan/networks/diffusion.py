@@ -62,9 +62,9 @@ class DiffusionGenerator(keras.Model):
            |
          c_skip noisy + c_out R
 
-    These are the generator's own blocks, at its own resolution, so that a step costs about what a generator costs.
-    The level enters every block as a generator's condition does (FiLM). What is drawn with fewer lines here is drawn in
-    `Generator`.
+    These are the generator's own blocks, at its own resolutions: with 64 filters and 8 blocks a step has 1.14 times the
+    multiplications of a generator. The level enters every block as a generator's condition does (FiLM). What is drawn
+    with fewer lines here is drawn in `Generator`.
 
     Args:
         filters, blocks, scale, activation: as of a `Generator`.
