@@ -52,7 +52,7 @@ class DiffusionTrainer(Trainer):
         self.options, self.strategy = options or StepOptions(), strategy or tf.distribute.get_strategy()
         self.generator, self.average, self.teacher = generator, average, teacher
         self.generator_optimizer = generator_optimizer
-        self.discriminator = self.discriminator_optimizer = self.hyperpixels = None
+        self.discriminator = self.discriminator_optimizer = self.hyperpixels = self.controls = None
         self.objective = Objective(gpweight=0.0, cweight=0.0, advweight=0.0)
         generator_optimizer.build(generator.trainable_variables)
         self.weight_average, self.balance = WeightAverage(generator, average, self.options.ema), Balance(self.objective)
@@ -63,7 +63,7 @@ class DiffusionTrainer(Trainer):
         """What the averaged network makes of (B, H, W, 3), with its own number of steps and seed 0."""
         return sampled(self.average, low_res, Sampling(), margin=self.options.repeat_edges)
 
-    def replica_step(self, batch, phase, stop):
+    def replica_step(self, batch, phase, stop, dstep=None):
         """The step on one replica's batch (low_res, high_res, e (B, 1)): its metrics, and whether it was finite.
 
         A GAN's e are positions of its penalty. Here their bits are the keys of a sample's noise and noise level. In the
