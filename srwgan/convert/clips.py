@@ -22,6 +22,8 @@ from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
 from srwgan.media.still.metadata import decoded
 from srwgan.media.video import VideoReader, VideoWriter, keeps_bits
+from srwgan.media.video.segments import LastResult, parts_folder
+from srwgan.media.video.writer import SEGMENT_FRAMES
 from srwgan.pixels import resize
 from srwgan.prefetch import prefetched
 from srwgan.whole_files import check_file, check_unchanged
@@ -218,18 +220,30 @@ def write_video(upscaler, clip, path, *, options, progress, say):
         deep=bool(clip.video and clip.video.deep),
         settings=job_settings(upscaler, options),
     )
+    last_result, written = LastResult(parts_folder(path)), None
     try:
         with writer:
             skip = writer.frames_done
+            saved = last_result.load(skip) if options.steady else None
+            first, first_result = (saved[0] - 1, saved[1]) if saved else (skip, None)  # the frame to go on from
             if skip:
                 of_all = f" of about {clip.frame_count}" if clip.frame_count else ""
                 say(f"{path}: goes on after {skip} frames{of_all}, at {writer.goes_on_at:.2f} s.")
-            frames = clip.frames(skip) if clip.video else as_browsers_play(clip, skip)
-            with upscaled(upscaler, frames, size=size, options=options) as results:
-                for done, (pixels, start, duration) in enumerate(results, skip + 1):
+            frames = clip.frames(first) if clip.video else as_browsers_play(clip, first)
+            with upscaled(upscaler, frames, options=options, first_result=first_result) as results:
+                for done, (pixels, start, duration) in enumerate(results, first + 1):
+                    if done <= skip:
+                        continue
                     seconds = None if duration is None else Fraction(duration) / 1000
-                    writer.write(opaque(pixels), Fraction(start) / 1000, seconds)
+                    writer.write(opaque(resize(pixels, size)), Fraction(start) / 1000, seconds)
+                    written = done, pixels
+                    if options.steady and (done - skip) % SEGMENT_FRAMES == 0:  # a segment is whole
+                        last_result.save(*written)
                     progress(done, clip.frame_count)
+    except BaseException as error:
+        if options.steady and written and not isinstance(error, Exception):  # Ctrl-C, which leaves all frames there
+            last_result.save(*written)
+        raise
     finally:
         clip.notes.extend(writer.messages)
 
@@ -289,8 +303,13 @@ def as_browsers_play(clip, skip):
 
 
 @contextmanager
-def upscaled(upscaler, frames, *, size, options):
-    """Gives an iterator over (upscaled pixels, start, duration) of frames that come as such."""
+def upscaled(upscaler, frames, *, options, size=None, first_result=None):
+    """Gives an iterator over (upscaled pixels, start, duration) of frames that come as such.
+
+    Args:
+        size: (width, height) that they are resized to.
+        first_result: see `TiledUpscaler.frames`.
+    """
     times = deque()  # the upscaler is some frames ahead
 
     def pixels_only():
@@ -299,6 +318,8 @@ def upscaled(upscaler, frames, *, size, options):
                 times.append(time)
                 yield pixels
 
-    how = {"reuse": options.reuse, **({"steady": True} if options.steady else {})}  # which not every upscaler knows
+    how = {"reuse": options.reuse}
+    if options.steady:  # which not every upscaler knows
+        how |= {"steady": True, "first_result": first_result}
     with closing(upscaler.frames(pixels_only(), **how)) as results:
-        yield ((resize(result, size), *times.popleft()) for result in results)
+        yield ((resize(result, size) if size else result, *times.popleft()) for result in results)

@@ -46,15 +46,17 @@ class Steadier:
 
     Args:
         scale: of high to low resolution.
+        first_result: what the first frame's result was in an earlier run, with which this one goes on.
 
     Raises:
         ImportError: OpenCV is not installed.
     """
 
-    def __init__(self, scale: int):
+    def __init__(self, scale: int, first_result: np.ndarray | None = None):
         self.scale, self.cv2 = scale, import_opencv("Steady frames need")
         self.flow = motion_finder(self.cv2)
         self.low_res = self.reference = self.result = None
+        self.first_result = first_result
 
     def __call__(self, low_res: np.ndarray, high_res: np.ndarray) -> np.ndarray:
         """The frame's steady result.
@@ -68,7 +70,8 @@ class Steadier:
         """
         changed = self.changed(low_res)
         if changed is None:
-            result, reference = high_res, self.reduced(high_res)
+            result, reference = high_res if self.first_result is None else self.first_result, self.reduced(high_res)
+            self.first_result = None
         elif not changed.any():
             result, reference = self.result, self.reference
         else:

@@ -82,7 +82,13 @@ class TiledUpscaler:
             result[..., part.channels] = high_res[0]
         return result
 
-    def frames(self, frames: Iterable[np.ndarray], reuse: bool = True, steady: bool = False) -> Iterator[np.ndarray]:
+    def frames(
+        self,
+        frames: Iterable[np.ndarray],
+        reuse: bool = True,
+        steady: bool = False,
+        first_result: np.ndarray | None = None,
+    ) -> Iterator[np.ndarray]:
         """Yields the upscaled frames of an animation in order. A few frames at most are in memory.
 
         Pulling `frames` and upscaling run in threads of their own, ahead of the consumer. An exception of `frames` is
@@ -92,11 +98,12 @@ class TiledUpscaler:
             frames: pixels.
             reuse: run again only what changed since the frame before (the same pixels, to rounding).
             steady: carry what was made along with the motion, so that it does not shimmer: see `Steadier`.
+            first_result: of `steady`, what the first frame's result was in an earlier run, with which this one goes on.
 
         Raises:
             ImportError: `steady`, and OpenCV is not installed.
         """
-        steadier = Steadier(self.scale) if steady else None
+        steadier = Steadier(self.scale, first_result) if steady else None
         decoded, low_res = prefetched(frames), deque()
         if steady:
             decoded = noted(decoded, low_res)

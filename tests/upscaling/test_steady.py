@@ -1,16 +1,20 @@
 """Steady frames: known motion, cuts, what stays, every kind of pixels, and the way through files."""
 
+import functools
 import sys
 import threading
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import testGenerator
+from srwgan.convert import clips
 from srwgan.convert.clips import upscale_clip
 from srwgan.convert.options import Options
 from srwgan.media.gif import GifReader, GifWriter
+from srwgan.media.video import VideoWriter
 from srwgan.networks.generator import Generator
 from srwgan.pixels import BICUBIC, resize
 from srwgan.upscaling import steady
@@ -250,6 +254,42 @@ def test_a_gif(upscaler, tmp_path):
         results = [frame for frame, _ in reader]
     assert len(results) == 4
     np.testing.assert_array_equal(results[2], results[3])
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_a_resumed_video_goes_on_as_if_it_had_not_been_interrupted(upscaler, tmp_path, monkeypatch, interruption):
+    pytest.importorskip("av", reason="videos: python3 -m pip install -r requirements-video.txt")
+    written, source = [], tmp_path / "x.mkv"
+    with VideoWriter(source, (48, 40), crf=5) as writer:
+        for i, frame in enumerate(pan(texture(180, 230), 8)):
+            writer.write(low_resolution(frame), Fraction(i, 25))
+
+    class Writer(VideoWriter):
+        def write(self, rgb, *times):
+            super().write(rgb, *times)
+            written.append(rgb)
+
+    def interrupted(done, total):
+        if done == 5:
+            raise interruption
+
+    def run(target, resume, progress):
+        written.clear()
+        options = Options(steady=True, resume=resume, scale_out=2)
+        upscale_clip(upscaler, source, target, kind="video", options=options, progress=progress, say=lines.append)
+        return list(written)
+
+    monkeypatch.setattr(clips, "VideoWriter", functools.partial(Writer, segment_frames=3))
+    monkeypatch.setattr(clips, "SEGMENT_FRAMES", 3)
+    lines = []
+    expected = run(tmp_path / "y.mkv", False, lambda *_: None)
+    with pytest.raises(interruption):
+        run(tmp_path / "z.mkv", False, interrupted)
+    rest = run(tmp_path / "z.mkv", True, lambda *_: None)
+    assert "goes on after" in lines[0] and len(rest) in (3, 4, 5) and len(expected) == 8
+    for result, wanted in zip(rest, expected[-len(rest) :], strict=True):
+        assert np.abs(result.astype(int) - wanted).max() <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.mkv", "y.mkv", "z.mkv"]
 
 
 def test_without_opencv_one_line_says_what_to_install(monkeypatch, tmp_path, capsys, upscaler):

@@ -262,10 +262,13 @@ def test_options_are_those_of_the_command_line(new_page, generator_path, gif, tm
     page = new_page()
     page.click("text=Options")
     page.check("#deband")
+    page.check("#steady")
     page.select_option("#size", "2")
     page.fill("#fidelity", "0.3")
     upscale(page, gif)
-    command_line(generator_path, tmp_path / "expected", gif, "--deband", "--scale-out", 2, "--fidelity", 0.3)
+    command_line(
+        generator_path, tmp_path / "expected", gif, "--deband", "--steady", "--scale-out", 2, "--fidelity", 0.3
+    )
     got = download(page, "a.download", tmp_path)
     assert got.read_bytes() == (tmp_path / "expected" / "clip_SR.gif").read_bytes()
     facts = page.inner_text("article.result dl")

@@ -109,7 +109,11 @@ def read_options(content, limits):
             raise FieldError("width", f"Received: {sides[0]:g} x {sides[1]:g}. Expected whole numbers.")
         exact = int(sides[0]), int(sides[1])
     return Options(
-        scale_out=SIZES.get(size), size=exact, deband=content.get("deband") is True, max_pixels=limits.pixels
+        scale_out=SIZES.get(size),
+        size=exact,
+        deband=content.get("deband") is True,
+        steady=content.get("steady") is True,
+        max_pixels=limits.pixels,
     )
 
 
@@ -137,7 +141,8 @@ def planned(wish: Wish, upload: Upload, service) -> Plan:
         service.limits.check_result(upload.path.name, *size)
     except ValueError as error:
         raise FieldError("size", str(error)) from error
-    key, megapixels = (model, choice.precision, facts.kind), facts.megapixels * service.models.cost(model)
+    kind = f"steady {facts.kind}" if wish.options.steady and facts.kind != "image" else facts.kind
+    key, megapixels = (model, choice.precision, kind), facts.megapixels * service.models.cost(model)
     return Plan(model, key, megapixels, service.pace.seconds(key, megapixels), size)
 
 

@@ -10,6 +10,7 @@ then.
         000000.json        its index, written last and under another name first: the segment is whole
         000001.packets
         000001.log         of a segment being written: its frames and packets, a line each
+        last_result.npz    of frames that are each made of the one before: see `LastResult`
 
 After `kill -9` the log tells how much of the last segment can be kept: packets stand in decoding order, so those from
 the first on decode without the rest, and they are kept up to where they are all frames up to a time.
@@ -19,11 +20,16 @@ the first on decode without the rest, and they are kept up to where they are all
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
+import numpy as np
+
+LAST_RESULT = "last_result.npz"
 LONGEST_NAME = 255  # bytes, in nearly all file systems
 ENDS = 1 << 20  # bytes at either end of a file that its identity covers
 
@@ -109,7 +115,7 @@ class SegmentFolder:
 
     def _remove_remains(self):
         """Removes what follows the whole segments: an index left there could come to stand beside other packets."""
-        kept = {"job.json"}
+        kept = {"job.json", LAST_RESULT}
         for number in range(len(self.segments)):
             kept |= {f"{number:06d}.json", f"{number:06d}.packets"}
         for path in self.path.iterdir():
@@ -178,6 +184,33 @@ def salvaged(packets_path: Path) -> dict | None:
             os.truncate(packets_path, size)
             return {"packets": packets[:count], "end": None, "extradata": extradata}
     return None
+
+
+class LastResult:
+    """A frame's pixels in the folder of an unfinished video, for frames that are each made of the one before.
+
+    Args:
+        folder: of the video.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / LAST_RESULT
+
+    def save(self, count: int, pixels: np.ndarray):
+        """Keeps the last of the first `count` frames, which the video has; nothing where the folder is gone."""
+        if self.path.parent.is_dir():
+            content = io.BytesIO()
+            np.savez(content, count=count, pixels=pixels)
+            _write_whole(self.path, content.getbuffer())
+
+    def load(self, most: int) -> tuple[int, np.ndarray] | None:
+        """(count, pixels) as saved; None where nothing was, or more frames than the `most` that the video has."""
+        try:
+            with np.load(self.path) as saved:
+                count, pixels = int(saved["count"]), saved["pixels"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return (count, pixels) if 0 < count <= most else None
 
 
 def parts_folder(path) -> Path:

@@ -30,6 +30,7 @@ function wish() {
     ...(exact ? { width: $("width").valueAsNumber, height: $("height").valueAsNumber } : {}),
     precision: $("precision").value,
     deband: $("deband").checked,
+    steady: $("steady").checked,
   };
 }
 
