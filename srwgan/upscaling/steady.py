@@ -26,12 +26,12 @@ import numpy as np
 
 from srwgan.pixels import LUMA_SHARES, import_opencv
 
-FRESH_SHARE = 0.05  # of the generator's own result where the moved one fits
+FRESH_SHARE = 0.02  # of the generator's own result where the moved one fits
 MEETING = 0.7  # low-resolution pixels that there and back may be apart
 MISMATCH = 16.0  # of 255: the low resolutions' difference at which a moved result counts exp(-1) = 0.37
 SMALLEST_FIT = 0.3  # mean confidence below which all is taken to be a new scene
-TOLERATED = 1.5  # of 255: differences of the low resolution that are left alone
-MOST_GAIN = 1.25  # that detail is raised by
+TOLERATED = 1.0  # of 255: differences of the low resolution that are left alone
+MOST_GAIN = 1.25  # that the luma's detail is raised by: raised over and over, colors would grow
 REACH = 2  # low-resolution pixels round a changed one whose results change too
 CONTEXT = 24  # low-resolution pixels round what changed that motion is looked for in
 SMALLEST_SIDE = 32  # that optical flow is given
@@ -184,15 +184,17 @@ class Steadier:
         moved = moved + with_channels(cv2.resize(missing, size, interpolation=cv2.INTER_CUBIC))
         share = (1 - FRESH_SHARE) * cv2.resize(fit, size, interpolation=cv2.INTER_LINEAR)[..., None]
         mixed = fresh + share * (moved - fresh)
-        gain = np.sqrt((self.detail_energy(fresh) + 1) / (self.detail_energy(mixed) + 1)).clip(1, MOST_GAIN)
-        return mixed + (gain - 1)[..., None] * self.detail(mixed)
+        detail = self.detail(luma_of(mixed))
+        gain = np.sqrt((self.energy(self.detail(luma_of(fresh))) + 1) / (self.energy(detail) + 1)).clip(1, MOST_GAIN)
+        return mixed + ((gain - 1) * detail)[..., None]
 
-    def detail(self, pixels):
-        return pixels - self.cv2.GaussianBlur(pixels, (0, 0), 0.375 * self.scale).reshape(pixels.shape)
+    def detail(self, luma):
+        """(H, W): what differs from the pixels around."""
+        return luma - self.cv2.GaussianBlur(luma, (0, 0), 0.375 * self.scale)
 
-    def detail_energy(self, pixels):
-        """(H, W): the mean square of the luma's detail round each pixel."""
-        return self.cv2.GaussianBlur(np.square(self.detail(luma_of(pixels))), (0, 0), self.scale)
+    def energy(self, detail):
+        """(H, W): the mean square of detail round each pixel."""
+        return self.cv2.GaussianBlur(np.square(detail), (0, 0), self.scale)
 
 
 def motion_finder(cv2):
