@@ -4,6 +4,7 @@ import argparse
 import gc
 import math
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -142,13 +143,16 @@ def collect_garbage():
 
 
 @contextmanager
-def quiet_start():
+def quiet_start(among_others: bool = False):
     """Imports TensorFlow faster and without its messages.
 
     Holds back what TensorFlow's libraries print to stderr while they load. Where loading fails, it is shown.
 
     TF_CPP_MIN_LOG_LEVEL=0 or 1 in the environment asks for what they print. At 2 and above they print some of it all
     the same, before they read the variable.
+
+    Args:
+        among_others: other threads may print meanwhile: what does not look like a library's line is shown at the end.
 
     Meanwhile Ctrl-C ends the process, see `exit_at_interrupt`, and no garbage is collected, see `leave_garbage`.
     """
@@ -158,7 +162,7 @@ def quiet_start():
     if hurried:
         leave_garbage()
     try:
-        with _held_back() as _terminal:
+        with _held_back(among_others) as _terminal:
             yield
     finally:
         _terminal = 2
@@ -169,12 +173,12 @@ def quiet_start():
 
 
 @contextmanager
-def _held_back():
+def _held_back(among_others):
     """Gives a file descriptor of the stderr that is held back."""
     if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield 2
         return
-    with stderr_held_back() as stderr:
+    with stderr_held_back(among_others) as stderr:
         yield stderr
         import tensorflow as tf
 
@@ -182,21 +186,57 @@ def _held_back():
 
 
 @contextmanager
-def stderr_held_back():
+def stderr_held_back(among_others: bool = False):
     """Holds back what libraries print to stderr, and shows it where the block fails.
 
+    Several threads may do so at once: stderr is back when the last of them is done.
+
     Gives a file descriptor of the stderr that is held back.
+
+    Args:
+        among_others: see `quiet_start`.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield stderr
-        except Exception:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    stderr, is_shown = _held.hold(), _is_others if among_others else lambda line: False
+    try:
+        yield stderr
+    except Exception:
+        is_shown = lambda line: True  # noqa: E731
+        raise
+    finally:
+        _held.release(is_shown)
+
+
+class _HeldStderr:
+    """Stderr on its way to a file, for as long as somebody holds it."""
+
+    def __init__(self):
+        self._lock, self._holders, self._file, self._stderr = threading.Lock(), 0, None, None
+
+    def hold(self):
+        with self._lock:
+            if not self._holders:
+                sys.stderr.flush()
+                self._stderr, self._file = os.dup(2), tempfile.TemporaryFile()
+                os.dup2(self._file.fileno(), 2)
+            self._holders += 1
+            return self._stderr
+
+    def release(self, is_shown):
+        """Lets go, and shows those lines so far that `is_shown`."""
+        sys.stderr.flush()
+        with self._lock:
+            self._file.seek(0)
+            os.write(self._stderr, b"".join(filter(is_shown, self._file.read().splitlines(keepends=True))))
+            self._holders -= 1
+            if not self._holders:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+                self._file.close()
+
+
+_held = _HeldStderr()
+LIBRARIES_LINE = re.compile(rb"[IWEF]\d{4} |\d{4}-\d\d-\d\d |WARNING: All log messages|INFO: ")
+
+
+def _is_others(line):
+    return not LIBRARIES_LINE.match(line)

@@ -35,7 +35,7 @@ class RepeatModels(Models):
     def scale(self, name):
         return self.one.scale
 
-    def upscaler(self, name, precision, fidelity=0.0):
+    def upscaler(self, name, precision, fidelity=0.0, **how):
         return self.one
 
 

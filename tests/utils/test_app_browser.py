@@ -53,8 +53,8 @@ class Slow:
 class ModelsAndSlow(Models):
     slow = None
 
-    def upscaler(self, name, precision, fidelity=0.0):
-        return self.slow if name == "Slow_Gen" else super().upscaler(name, precision, fidelity)
+    def upscaler(self, name, precision, fidelity=0.0, **how):
+        return self.slow if name == "Slow_Gen" else super().upscaler(name, precision, fidelity, **how)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from srwgan.convert import engines
-from srwgan.convert.engines import Settings, is_installed
+from srwgan.convert.engines import Settings, choose_engine, is_installed, litert_obstacle
+from srwgan.convert.jobs import Job
 from srwgan.networks.model_folder import (
     DIFFUSION,
     DISCRIMINATOR_FILE,
@@ -18,8 +20,9 @@ from srwgan.networks.model_folder import (
     generator_inside,
     has_faithful_end,
 )
+from utils.app.starting import Start
 
-KEPT = 4  # upscalers in memory, each a generator in one precision
+KEPT = 4  # upscalers in memory, each a generator in one precision on one engine
 AUTOMATIC = ""  # the name of no generator: each kind of file gets the one that the command line gives it
 OTHER_WORK = 0.2  # of a file's time that no generator takes: reading, encoding
 TITLES = {
@@ -107,7 +110,13 @@ class Models:
 
     Args:
         generators: {name: path}, as `find_generators` gives them; the first is the default.
+
+    Attributes:
+        start: the `Start` of TensorFlow, during which LiteRT does what it can. Where it is None, TensorFlow is loaded
+            when it is needed.
     """
+
+    start: Start | None = None
 
     def __init__(self, generators: dict[str, Path]):
         self.generators = generators
@@ -179,28 +188,59 @@ class Models:
         """A generator's name for people."""
         return self._described(name)["title"]
 
-    def upscaler(self, name: str, precision: str, fidelity: float = 0.0):
-        """The `Upscaler` of a generator.
+    def upscaler(
+        self,
+        name: str,
+        precision: str,
+        fidelity: float = 0.0,
+        *,
+        source: Path | None = None,
+        check: Callable[[], None] = lambda: None,
+    ):
+        """The `Upscaler` or `LiteUpscaler` of a generator.
+
+        Args:
+            source: the file that it is for, which says how much there is to do.
+            check: called again and again where TensorFlow has to be waited for; what it raises ends that.
 
         Raises:
             ValueError: the name is not offered, its generator cannot be read, or it has no such fidelity.
+            ImportError: it needs TensorFlow, which is not installed.
         """
         if name not in self.generators:
             raise ValueError(f"Received: model {name}. Expected one of {', '.join(self.generators)}.")
         if fidelity and not self.has_faithful_end(name):
             raise ValueError(f"Received: fidelity {fidelity:g} for {name}, which has no faithful end. Expected 0.")
+        settings = Settings(fidelity=fidelity, precision=precision)
+        return self.loaded(self.engine(name, settings, source=source, check=check), name, settings)
+
+    def engine(self, name: str, settings: Settings, *, source=None, check=lambda: None) -> str:
+        """The engine for a file: that of the command line while TensorFlow starts, and TensorFlow once it runs."""
+        folder = self.generators[name]
+        if not is_installed("tensorflow"):
+            return choose_engine("auto", [folder], settings=settings, jobs=[])
+        start = self.start
+        if start is None or (start.is_done and not start.error):
+            return "tensorflow"
+        if start.error:  # what LiteRT can do goes on
+            return "tensorflow" if litert_obstacle(folder, settings) else "litert"
+        jobs = [Job(source, source.parent)] if source else []
+        if choose_engine("auto", [folder], settings=settings, jobs=jobs) == "tensorflow":
+            start.wait(check)
+            return "tensorflow"
+        return "litert"
+
+    def loaded(self, engine: str, name: str, settings: Settings):
+        """A generator on that engine, from memory or from its file."""
+        key = engine, name, settings
         with self._lock:
-            key = name, precision, fidelity
-            if key not in self._upscalers:
-                self._upscalers[key] = load_upscaler(self.generators[name], precision, fidelity=fidelity)
-                self._scales[name] = self._upscalers[key].scale
-                while len(self._upscalers) > KEPT:
-                    self._upscalers.popitem(last=False)
-            self._upscalers.move_to_end(key)
-            return self._upscalers[key]
-
-
-def load_upscaler(path, precision, *, fidelity):
-    """The upscaler on TensorFlow, which a server starts once; on LiteRT where only that is installed."""
-    engine = "tensorflow" if is_installed("tensorflow") else "litert"
-    return engines.load_upscaler(engine, path, Settings(fidelity=fidelity, precision=precision))
+            if key in self._upscalers:
+                self._upscalers.move_to_end(key)
+                return self._upscalers[key]
+        upscaler = engines.load_upscaler(engine, self.generators[name], settings)  # unlocked: it may take seconds
+        with self._lock:
+            self._upscalers[key] = upscaler
+            self._scales[name] = upscaler.scale
+            while len(self._upscalers) > KEPT:
+                self._upscalers.popitem(last=False)
+        return upscaler

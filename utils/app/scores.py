@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from srwgan.convert.engines import is_installed
 from srwgan.measuring.metrics import psnr, ssim
 from srwgan.media.still.images import read_image
 from srwgan.pixels import resize, to_range
@@ -44,8 +45,13 @@ def compare(job, result, *, before, after, original: Path, scale: int):
         result.scores[method] = {
             "PSNR": psnr(pixels, truth, scale),
             "SSIM": ssim(pixels, truth, scale),
-            "LPIPS": lpips(pixels, truth),
+            "LPIPS": lpips(pixels, truth) if is_installed("tensorflow") else None,
         }
+    if not is_installed("tensorflow"):
+        result.notes.append("LPIPS is not measured: TensorFlow is not installed on this server.")
+    if not is_installed("matplotlib"):
+        result.notes.append("There is no map of the errors: Matplotlib is not installed on this server.")
+        return
     result.error_map = result.path.parent / "views" / f"{result.path.stem}_error.png"
     Image.fromarray(error_map(picture, truth)).save(result.error_map)
 

@@ -10,31 +10,42 @@ import sys
 import time
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, quiet_start, real, whole
+from srwgan.commandline import OneLineParser, one_line, quiet_start, real, whole
+from srwgan.convert.engines import Settings, choose_engine, is_installed, litert_obstacle
 from srwgan.networks.model_folder import MAIN, found
 from utils.app.estimates import OVERHEAD
 from utils.app.jobs import Device
 from utils.app.limits import Limits
 from utils.app.models import Models, find_generators
 from utils.app.sessions import ServerFolder, Sessions
+from utils.app.starting import Start
 
 MEGABYTE = 2**20
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    args, status = build_parser().parse_args(argv), 0
+    starts: list[Start] = []
     try:
-        serve(args)
+        serve(args, starts)
     except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
+        status = 130
+    except SystemExit as end:  # SIGTERM
+        status = end.code
+    except (ValueError, OSError, ImportError) as error:
         print(f"utils.app: {error}", file=sys.stderr)
-        return 2
-    return 0
+        status = 2
+    for start in starts:
+        start.end_with_process(status)
+    return status
 
 
-def serve(args):
-    """Serves the page until it is interrupted."""
+def serve(args, starts: list[Start]):
+    """Serves the page until it is interrupted.
+
+    Args:
+        starts: where the start of TensorFlow is added, where there is one.
+    """
     limits = limits_of(args)
     accounts = read_accounts(args.auth) if args.auth else None
     models = Models(find_generators(args.model or default_models()))
@@ -47,20 +58,51 @@ def serve(args):
         service = Service(models, limits, Device(args.max_waiting), Sessions(folder, minutes=limits.minutes))
         server = PageServer(service, host=args.host, port=args.port, accounts=accounts)
         try:
-            with quiet_start():
-                warm_up(service)
+            prepare(service)
+            starts += [models.start] if models.start else []
             print(f"SRWGAN is at {server.url} (Ctrl-C ends it).", flush=True)
             server.run()
         finally:
             server.stop()
 
 
-def warm_up(service):
+def prepare(service):
+    """Loads the first generator: on LiteRT where that can be, so that the page is there at once.
+
+    TensorFlow then starts beside it, where it is installed.
+
+    Raises:
+        ValueError, OSError: the generator cannot be read.
+        ImportError: neither engine that runs it is installed.
+    """
+    models = service.models
+    folder, by_tensorflow = models.generators[models.first], is_installed("tensorflow")
+    if litert_obstacle(folder, Settings()) is None:
+        warm_up(service, "litert")
+        if by_tensorflow:
+            models.start = Start(lambda: start_tensorflow(service), failed=say_failed).begin()
+        return
+    if by_tensorflow:
+        start_tensorflow(service)
+    else:
+        warm_up(service, choose_engine("auto", [folder], settings=Settings(), jobs=[]))
+
+
+def start_tensorflow(service):
+    with quiet_start(among_others=True):
+        warm_up(service, "tensorflow")
+
+
+def say_failed(error):
+    print(f"utils.app: TensorFlow did not start ({one_line(error)}). LiteRT does what it can.", file=sys.stderr)
+
+
+def warm_up(service, engine):
     """Loads the first generator, so that what is wrong with it shows now, and measures its pace."""
     import numpy as np
 
     name, pixels = service.models.first, np.zeros((256, 256, 3), np.uint8)
-    upscaler = service.models.upscaler(name, "auto")
+    upscaler = service.models.loaded(engine, name, Settings())
     upscaler.image(pixels)  # the first picture need not wait for a trace
     started = time.perf_counter()
     upscaler.image(pixels)

@@ -73,7 +73,7 @@ def one_file(service, job, wish, plan, source):
     """On the device's thread."""
     job.start("Loading the generator")
     fidelity = wish.choice.fidelity if service.models.has_faithful_end(plan.model) else 0.0
-    upscaler = service.models.upscaler(plan.model, wish.choice.precision, fidelity)
+    upscaler = service.models.upscaler(plan.model, wish.choice.precision, fidelity, source=source, check=job.check)
     folder = source.parent.parent
     original = next((folder / "original").glob("*"), None)
     started = time.perf_counter()

@@ -82,14 +82,14 @@ async function removeResult(result) {
 
 function scores({ scores: given, error_map: map }) {
   if (!Object.keys(given).length) return null;
-  const cells = ({ PSNR, SSIM, LPIPS }) => [PSNR === null ? "equal" : `${PSNR.toFixed(2)} dB`, SSIM.toFixed(4), LPIPS.toFixed(4)];
+  const cells = ({ PSNR, SSIM, LPIPS }) => [PSNR === null ? "equal" : `${PSNR.toFixed(2)} dB`, SSIM.toFixed(4), LPIPS === null ? "–" : LPIPS.toFixed(4)];
   const heads = ["Against the original", "PSNR ↑", "SSIM ↑", "LPIPS ↓"].map((head) => make("th", { scope: "col" }, head));
   const rows = Object.entries(given).map(([method, values]) =>
     make("tr", {}, make("th", { scope: "row" }, method), ...cells(values).map((cell) => make("td", {}, cell))));
   return make("div", { class: "scores" },
     make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)),
     make("p", { class: "help" }, "PSNR and SSIM say how close the pixels are (↑ more is better), LPIPS how different it looks to an eye (↓ less is better)."),
-    make("figure", {}, make("img", { class: "map", src: map, alt: "Map of the errors" }),
+    map && make("figure", {}, make("img", { class: "map", src: map, alt: "Map of the errors" }),
       make("figcaption", {}, "Where it differs: black is equal to the original, yellow far from it.")));
 }
 
