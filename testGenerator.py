@@ -320,7 +320,8 @@ def add_machine(group):
     )  # fmt: skip
     group.add_argument(
         "--precision", choices=["auto", "float32", "bfloat16"], default="auto",
-        help="auto takes bfloat16 where the hardware is fast at it. Default: %(default)s",
+        help="auto takes bfloat16 where the hardware is fast at it, measured once and kept in ~/.cache/srwgan, as "
+        "LiteRT's speed is; SRWGAN_CACHE= in the environment measures anew. Default: %(default)s",
     )  # fmt: skip
     group.add_argument(
         "--tile", type=whole(1), metavar="N",

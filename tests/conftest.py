@@ -5,6 +5,7 @@ from multiprocessing.util import Finalize
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["SRWGAN_CACHE"] = ""  # nothing that is measured here is kept
 
 import numpy as np
 import pytest

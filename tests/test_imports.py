@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = {"commandline", "whole_files", "memory", "pixels", "prefetch", "lazy"}
+GROUND = {"commandline", "whole_files", "memory", "pixels", "prefetch", "lazy", "measured"}
 MAY_IMPORT = {  # package of srwgan/ -> the packages that it may import, beside the ground floor
     "networks": set(),
     "media": set(),

@@ -5,8 +5,6 @@ Which of them is done first is a matter of how much there is to do.
 """
 
 import importlib.util
-import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +13,17 @@ import numpy as np
 
 from srwgan.commandline import quiet_start
 from srwgan.convert.jobs import Job, kind_of
+from srwgan.measured import cache_file, recalled
 from srwgan.media import animation, gif
 from srwgan.media.still.images import read_header
 from srwgan.memory import usable_cores
 from srwgan.networks.model_folder import LITERT_FILE, check_fidelity, end_at
 from srwgan.networks.sampling import Sampling
-from srwgan.whole_files import write_json
 
 ENGINES = ("auto", "tensorflow", "litert")
 TENSORFLOW_START = 5.0  # seconds for importing it and compiling a first picture's graph, on two cores; or more
 TRIAL_SIDE = 64  # of the tile, in low-resolution pixels, that LiteRT's rate is measured on
-RATES_FILE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srwgan" / "litert_rates.json"
+RATES_FILE = cache_file("litert_rates.json")
 
 
 @dataclass(frozen=True)
@@ -137,18 +135,7 @@ def seconds_per_pixel(folder) -> float:
     """LiteRT's time for a low-resolution pixel on this machine, measured once for each generator and kept."""
     file = Path(folder) / LITERT_FILE
     key = f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns} {usable_cores()}"
-    try:
-        rates = json.loads(RATES_FILE.read_text())
-        return float(rates[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        rates = {}
-    rates = {**rates, key: measured_seconds_per_pixel(folder)}
-    try:
-        RATES_FILE.parent.mkdir(parents=True, exist_ok=True)
-        write_json(RATES_FILE, rates)
-    except OSError:  # a home that cannot be written: measured again next time
-        pass
-    return rates[key]
+    return recalled(RATES_FILE, key, lambda: measured_seconds_per_pixel(folder), kind=float)
 
 
 def measured_seconds_per_pixel(folder) -> float:

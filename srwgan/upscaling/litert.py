@@ -46,11 +46,11 @@ def export_litert(generator, path) -> None:
     spec = [tf.TensorSpec([1, None, None, 3], tf.float32)]
 
     class Module(tf.Module):
-        @tf.function(input_signature=spec)
+        @tf.function(input_signature=spec, autograph=False)
         def tiles(self, tiles):
             return {"output": network.shuffled(network.sub_pixels(tiles))}
 
-        @tf.function(input_signature=spec)
+        @tf.function(input_signature=spec, autograph=False)
         def images(self, images):
             return self.tiles(with_margin(images, network.halo))
 

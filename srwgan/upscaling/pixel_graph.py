@@ -41,15 +41,19 @@ class PixelGraph:
             sub_pixels = self.network.sub_pixels(self.to_network(pixels), gain=self.gain, offset=self.offset)
             return self.to_pixels(sub_pixels, pixels, self.network.halo)
 
-        return traced(run, self.pixels)
+        return self.traced(run)
 
     @cached_property
     def pictures(self) -> Callable:
-        return traced(lambda pixels: self.run_pictures(pixels)[0], self.pixels)
+        return self.traced(lambda pixels: self.run_pictures(pixels)[0])
 
     @cached_property
     def pictures_with_maps(self) -> Callable:
-        return traced(self.run_pictures, self.pixels)
+        return self.traced(self.run_pictures)
+
+    def traced(self, function: Callable) -> Callable:
+        """The function's graph for pixels of any size."""
+        return traced(function, self.pixels, autograph=not self.network.takes_pictures)
 
     def run_pictures(self, pixels):
         sub_pixels, maps = self.network.picture(self.to_network(pixels), gain=self.gain, offset=self.offset)
@@ -75,7 +79,7 @@ class PixelGraph:
 
     @cached_property
     def patch(self) -> Callable:
-        return tf.function(self.update, reduce_retracing=True)
+        return tf.function(self.update, reduce_retracing=True, autograph=False)
 
     def update(self, pixels: tf.Tensor, maps: list[tf.Variable], rectangle: tf.Tensor) -> tf.Tensor:
         """Brings feature maps up to date, and gives the part of the result that depends on the changed rectangle.
@@ -164,5 +168,11 @@ def mean_of_rgb(sub_pixels):
     return tf.reduce_mean(tf.reshape(sub_pixels, tf.concat([shape[:3], [sub_pixels.shape[-1] // 3, 3]], 0)), axis=-1)
 
 
-def traced(function, *signature):
-    return tf.function(function, input_signature=signature).get_concrete_function()
+def traced(function: Callable, *signature: tf.TensorSpec, autograph: bool = True) -> Callable:
+    """The function's graph.
+
+    Args:
+        autograph: whether Python's `if` and `for` may be on tensors, as in foreign models. To look for them takes most
+            of the time.
+    """
+    return tf.function(function, input_signature=signature, autograph=autograph).get_concrete_function()
