@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from srwgan.media.gif import GifReader, GifWriter, build_palette, deband, gif_info, optimize_gif, palettes
+from srwgan.media.gif import GifReader, GifWriter, build_palette, deband, gif_info, optimize_gif, optimizer, palettes
 from srwgan.media.gif.palettes import BAYER, DITHERS, PaletteMapper, split_by_variance
 
 GIFSICLE = Path(sysconfig.get_path("scripts")) / "gifsicle"
@@ -549,9 +549,9 @@ def test_deband_keeps_transparent_pixels_out():
 # --- gifsicle ---------------------------------------------------------------------------------------------------------
 
 
-def wasteful_gif(path):
+def wasteful_gif(path, count=5):
     data = b"".join(
-        image_block(np.random.default_rng(0).integers(0, 8, SIZE[::-1], dtype=np.uint8), delay=n) for n in range(5)
+        image_block(np.random.default_rng(0).integers(0, 8, SIZE[::-1], dtype=np.uint8), delay=n) for n in range(count)
     )
     return save(path, gif_bytes(random_palette(np.random.default_rng(1)), data))
 
@@ -568,6 +568,38 @@ def test_gifsicle_makes_it_smaller_and_changes_nothing(tmp_path, monkeypatch, na
     np.testing.assert_array_equal(before[0], after[0])
     assert os.listdir(tmp_path) == [name] and os.environ["PATH"] == os.defpath
     assert not optimize_gif(path)
+
+
+@needs_gifsicle
+@pytest.mark.parametrize("wasteful", [False, True])
+def test_gifsicle_is_tried_on_some_frames_of_a_long_file(tmp_path, monkeypatch, wasteful):
+    count = 2 * optimizer.TRIED
+    if wasteful:
+        path = wasteful_gif(tmp_path / "a.gif", count)
+    else:
+        frames = [photograph(seed=seed) for seed in range(count)]
+        path = write(tmp_path / "a.gif", frames, palette=build_palette(frames))
+    given = []
+
+    def run(source, result, colors):
+        given.append(gif_info(source)["frames"])
+        run_gifsicle(source, result, colors)
+
+    run_gifsicle = optimizer.run_gifsicle
+    monkeypatch.setattr(optimizer, "run_gifsicle", run)
+    before = read(path)
+    assert optimize_gif(path) == wasteful
+    assert given == [optimizer.TRIED, count][: 1 + wasteful]
+    after = read(path)
+    assert before[1] == after[1] and os.listdir(tmp_path) == ["a.gif"]
+    np.testing.assert_array_equal(before[0], after[0])
+
+
+def test_frames_as_they_are_stored(tmp_path):
+    path = write(tmp_path / "a.gif", [photograph(seed=seed) for seed in range(3)], loop=0, comments=[b"hello"])
+    with GifReader(path) as reader:
+        header, *frames = reader.stored()
+    assert len(frames) == 3 and header + b"".join(frames) + b";" == path.read_bytes()
 
 
 @needs_gifsicle

@@ -6,7 +6,6 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 import heapq
 import itertools
 import mmap
-import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,7 +18,9 @@ HISTOGRAM_BITS = 6
 MANY_BINS = 1 << 15  # more are merged into bins twice as wide: nearly as good, and k-means takes its time for each
 CELLS, CELL_COLORS = 64**3, 4**3
 CANDIDATES = 32
-BLOCK = 8192  # colors compared with a palette at once: in all, their distances would not fit in a cache
+# Colors compared with a palette at once. So few are multiplied in the calling thread: NumPy's threads for larger
+# products keep the processors busy while the generator needs them. And their distances fit in a cache.
+BLOCK = 256
 
 # The weight of a pair's distance against the error of its mean. At 0 every area is speckled. At 1 nothing is dithered.
 SPECKLE = 0.3
@@ -156,10 +157,7 @@ def squared_distances(points, centers):
     """
     points = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
     centers = np.column_stack([-2.0 * centers, (centers.astype(np.float64) ** 2).sum(1)]).astype(np.float32)
-    # NumPy's matrix products have threads of their own, which keep the processors busy while the generator needs them.
-    # So TensorFlow multiplies where it runs the generator.
-    tf = sys.modules.get("tensorflow")
-    return np.asarray(tf.matmul(points, centers, transpose_b=True)) if tf else points @ centers.T
+    return points @ centers.T
 
 
 def nearest_others(palette):

@@ -89,6 +89,16 @@ class GifReader:
             line = f"{self.path}: the pixels of frame {numbers} end early; what is missing is not drawn."
             self.messages = [*self._left_out, line]
 
+    def stored(self) -> Iterator[bytes]:
+        """The file as it is stored: its header, then for each frame the blocks since the one before, extensions too."""
+        start = self._file.seek(0)
+        ends = [self._first_block]
+        ends += [self._file.tell() for _ in self._images()]
+        for end in ends:
+            self._file.seek(start)
+            yield self._file.read(end - start)
+            start = end
+
     def _scan(self):
         self._read_header()
         self.loop, self.comments, self._left_out = None, [], []
