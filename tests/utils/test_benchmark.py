@@ -112,4 +112,26 @@ def test_startup_measures_every_engine_that_is_there(monkeypatch, tmp_path):
     engines = {command[command.index("--engine") + 1] for command in ran if "--engine" in command}
     assert {"auto", "tensorflow"} <= engines
     assert {"200x150, auto", "16x16, tensorflow", "command, --help"} <= section.figures.keys()
-    assert [target.name for target in section.targets][-1] == "startup, 200x150, auto : tensorflow"
+    assert [target.name for target in section.targets][-1] == "startup, 200x150, auto : 1.55 times import tensorflow"
+
+
+def test_beside_openvino_times_are_of_the_same_turns(tmp_path, monkeypatch):
+    from utils.benchmark import beside_openvino
+
+    assert not beside_openvino.can_be_compared(None) and not beside_openvino.can_be_compared(tmp_path)
+    monkeypatch.setattr(beside_openvino, "SIZE", (6, 8))
+    calls = []
+
+    class Here:
+        def image(self, pixels):
+            calls.append(pixels.shape)
+
+    def compiled(model, precision, shape):
+        assert (model, precision, shape) == (tmp_path, "float32", (1, 6, 8, 3))
+        return lambda low_res: calls.append((low_res.dtype, low_res.min() >= -1, low_res.max() <= 1))
+
+    monkeypatch.setattr(beside_openvino, "compiled_by_openvino", compiled)
+    section = beside_openvino.measure_beside_openvino(tmp_path, {"float32": Here()}, repeats=2)
+    assert calls == 3 * [(6, 8, 3), (np.float32, True, True)]
+    (target,) = section.targets
+    assert target.value > 0 and target.bound == "at most 1" and "OpenVINO" in section.lines[0]

@@ -1,7 +1,8 @@
 """Measure this machine with this project: `python3 -m utils.benchmark`.
 
   compute    GFLOP/s of a 2048 matrix product, and of the generator for 720p, 1080p and 4K results: its convolutions'
-             multiply-adds (counted from their shapes, halos and everything else left out) by the time all of it takes
+             multiply-adds (counted from their shapes, halos and everything else left out) by the time all of it takes;
+             beside OpenVINO on the same SavedModel where that is installed
   animation  frames a second of GIFs and videos, file to file, beside the model alone, with and without reuse, gifsicle
   memory     peak resident memory, child processes included, for a short and a long GIF
   startup    seconds until a command line is there, and from the command to the written file for pictures of three sizes

@@ -4,8 +4,9 @@ from statistics import median
 
 import numpy as np
 
+from utils.benchmark.beside_openvino import can_be_compared, measure_beside_openvino
 from utils.benchmark.results import Section, Target
-from utils.benchmark.subjects import fast_bfloat16, generator_for
+from utils.benchmark.subjects import fast_bfloat16, generator_for, model_of
 from utils.benchmark.turns import best_of, median_ratio
 
 MATRIX = 2048
@@ -60,6 +61,11 @@ def measure_compute(options) -> Section:
             figures[f"{size} bfloat16"]["gain"] = gain
             if fast_bfloat16():
                 targets.append(Target(f"{size}, bfloat16 : float32", gain, least=1.5))
+    model = model_of(options)
+    if can_be_compared(model):
+        usable = upscalers if fast_bfloat16() else {"float32": upscalers["float32"]}
+        beside = measure_beside_openvino(model, usable, repeats=4 if options.quick else 10)
+        figures, lines, targets = {**figures, **beside.figures}, lines + beside.lines, targets + beside.targets
     return Section(figures, lines, targets)
 
 
