@@ -208,7 +208,7 @@ def save_gif(frames, filename, duration=100, loop: int | None = 0, centralized: 
     optimize_gif(filename)
 
 
-def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_path=BASE_PATH):
+def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_path=BASE_PATH, **options):
     """Upscale a GIF; durations, loop count and transparency stay its own.
 
     Beside the source, NAME_resized.gif is what went into the generator and NAME_SR.gif what came out. Both are made
@@ -219,13 +219,14 @@ def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_pa
         resize: (width, height) that the centered square is resized to before the generator; with None the GIF goes in
             as it is, and there is no NAME_resized.gif.
         batch_size: frames at once.
+        options: of `srwgan.convert.options.Options`: steady, deband, palette, dither, ...
 
     Returns:
         The path of NAME_SR.gif.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a GIF, or damaged.
+        ValueError: it is not a GIF, or damaged; or options that do not fit.
     """
     source = find_source(src_filename, base_path)
     if kind_of(source) != "gif":
@@ -234,7 +235,7 @@ def generate_gif(gen_model, src_filename, resize=(64, 64), batch_size=8, base_pa
     if resize is not None:
         low_res = source.with_name(f"{source.stem}_resized.gif")
         resize_gif(source, low_res, resize)
-    upscale_with_warnings(upscaler_for(gen_model, batch_size), low_res, result, Options())
+    upscale_with_warnings(upscaler_for(gen_model, batch_size), low_res, result, Options(**options))
     return str(result)
 
 
@@ -243,7 +244,7 @@ def generate_video(gen_model, src_filename, resize=None, batch_size=8, base_path
 
     Args:
         src_filename, resize, batch_size: as in `generate_gif`; with `resize`, NAME_resized.EXT is written too.
-        options: of `srwgan.convert.options.Options`: codec, crf, resume, size, format, ...
+        options: of `srwgan.convert.options.Options`: steady, codec, crf, resume, size, format, ...
 
     Returns:
         The path of the result.

@@ -19,6 +19,7 @@ from srwgan.networks.generator import Generator
 from srwgan.pixels import BICUBIC, resize
 from srwgan.upscaling import steady
 from srwgan.upscaling.upscaler import Upscaler
+from utils.testGenerate import generate_gif
 
 cv2 = pytest.importorskip("cv2", reason="optical flow: python3 -m pip install -r requirements-steady.txt")
 
@@ -250,6 +251,11 @@ def test_a_gif(upscaler, tmp_path):
         upscaler, path, target, kind="gif", options=Options(steady=True), progress=lambda *_: None, say=print
     )
     assert lines == []
+    as_written = target.read_bytes()
+    with pytest.raises(ValueError, match="palette"):
+        generate_gif(upscaler.generator, path, resize=None, palette="none")
+    assert generate_gif(upscaler.generator, path, resize=None, steady=True) == str(target)
+    assert abs(len(as_written) - target.stat().st_size) < 0.2 * len(as_written)  # in another precision, perhaps
     with GifReader(target) as reader:
         results = [frame for frame, _ in reader]
     assert len(results) == 4
