@@ -114,6 +114,9 @@ def test_all_of_it_and_once_more(options, monkeypatch, capsys):
     """Once more, nothing is trained and measured again: the same report comes at once."""
     words = ["--datapath", options.datapath, "--data", *options.data, "--out", options.out, "--quick"]
     monkeypatch.setattr(study, "SEEDS", 2)
+    monkeypatch.setattr(study, "FIDELITIES", (0.0, 0.5))
+    monkeypatch.setattr(study, "STEPS", {"deterministic": (1,), "stochastic": (4, 16)})
+    monkeypatch.setattr(study, "INPUTS", {"clean": "as they are", "noise": "noise"})
     monkeypatch.setattr(study, "equal_time", lambda *_: {"warmup": 4, "full": 4})
     monkeypatch.setattr(study, "train_all", trained)
     assert study.main(words) == 0

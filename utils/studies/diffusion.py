@@ -407,7 +407,8 @@ def grouped(models: dict) -> dict[str, list[dict]]:
     for name, model in models.items():
         kind, _, seed = name.rpartition("-")
         groups.setdefault(kind if kind in KINDS and seed.isdecimal() else name, []).append(model)
-    return groups
+    order = [name for name in (*KINDS, *groups) if name in groups]
+    return {name: groups[name] for name in dict.fromkeys(order)}
 
 
 def spread(values: list[float], form: str) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from srwgan.whole_files import written_whole
 
-COLORS = {"gan": "tab:orange", "diffusion": "tab:blue", "student": "tab:green", "faithful": "tab:gray"}
+COLORS = {"gan": "tab:orange", "diffusion": "tab:blue", "student": "tab:green", "faithful": "tab:gray", "bicubic": "k"}
+OTHERS = ("tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")  # of the models that are measured beside
 
 
 def draw(results: dict, folder: Path) -> None:
@@ -31,16 +32,26 @@ def draw(results: dict, folder: Path) -> None:
     save(figure, folder / "curves.png", plt)
 
 
+def kinds_of(models: dict) -> dict[str, tuple[str, str]]:
+    """{name of a model: (its kind, or its name where it is one by itself, color)}."""
+    found, others = {}, iter(OTHERS * len(models))
+    for name in models:
+        kind = name.rpartition("-")[0] if name.rpartition("-")[0] in COLORS else name
+        found[name] = kind, COLORS[kind] if kind in COLORS else next(others)
+    return found
+
+
 def draw_plane(axis, models: dict) -> None:
-    """LPIPS against PSNR-Y: a line for each model and sampler; the left and the lower ends are better."""
+    """LPIPS against PSNR-Y: a line for each model and sampler; lower and further to the right is better."""
+    kinds = kinds_of(models)
     for name, model in models.items():
-        kind = name.rpartition("-")[0] or name
+        kind, color = kinds[name]
         for sampler, style in (("deterministic", "o-"), ("stochastic", "x--")):
             points = [point for point in model["points"] if point.get("sampler", "deterministic") == sampler]
             if points:
                 label = f"{kind}{', stochastic' if style[0] == 'x' else ''}" if is_first(name) else None
                 xs, ys = zip(*((point["psnr_y"], point["lpips"]) for point in points), strict=True)
-                axis.plot(xs, ys, style, color=COLORS.get(kind), label=label, markersize=4)
+                axis.plot(xs, ys, style, color=color, label=label, markersize=4)
                 for point in points if is_first(name) else []:
                     text = str(point.get("steps", point.get("fidelity", "")))
                     axis.annotate(
@@ -60,13 +71,14 @@ def is_first(name: str) -> bool:
 
 def draw_steps(axis, models: dict) -> None:
     """LPIPS against the seconds that a megapixel takes, from few steps to many."""
+    kinds = kinds_of(models)
     for name, model in models.items():
-        kind = name.rpartition("-")[0] or name
+        kind, color = kinds[name]
         points = [point for point in model["points"] if point.get("sampler", "deterministic") == "deterministic"]
         points = points if "steps" in points[0] else points[:1]
         label = kind if is_first(name) else None
         xs, ys = zip(*((max(point["seconds"], 1e-3), point["lpips"]) for point in points), strict=True)
-        axis.plot(xs, ys, "o-", color=COLORS.get(kind), label=label, markersize=4)
+        axis.plot(xs, ys, "o-", color=color, label=label, markersize=4)
     axis.set_xscale("log")
     axis.set_xlabel("seconds for a megapixel of low resolution")
     axis.set_ylabel("LPIPS")
