@@ -21,7 +21,7 @@ from srwgan.networks.model_folder import LITERT_FILE, check_fidelity, end_at
 from srwgan.networks.sampling import Sampling
 
 ENGINES = ("auto", "tensorflow", "litert")
-TENSORFLOW_START = 5.0  # seconds for importing it and compiling a first picture's graph, on two cores; or more
+TENSORFLOW_START = 2.5  # seconds for importing it and compiling a first picture's graph, on two cores; or more
 TRIAL_SIDE = 64  # of the tile, in low-resolution pixels, that LiteRT's rate is measured on
 RATES_FILE = cache_file("litert_rates.json")
 
