@@ -144,7 +144,7 @@ def test_a_population_comes_closer_than_its_members_began(tmp_path):
     simulator = Quadratic(decisions)
     found = population_based_training(simulator, budget=20, path=tmp_path / "search.json")
     distance = np.square(np.array(found.levels) - Quadratic.best).sum(axis=1)
-    assert len(distance) == decisions and found.episodes == 20
+    assert len(distance) == decisions and found.episodes == 20 + 2 * baselines.REPEATED
     assert distance[-1] < 0.3 * distance[0]
     assert found.gain == pytest.approx(-distance.sum())  # the history is that of the networks that it led to
     assert population_based_training(simulator, budget=20, path=tmp_path / "search.json") == found
@@ -214,6 +214,17 @@ def test_a_start_is_a_generator_as_it_is_exported(simulator):
     generator = [value for name, value in start.items() if name.startswith("generator/")]
     assert all(np.array_equal(*pair) for pair in zip(means, generator, strict=True))
     assert any(not np.array_equal(start[name], simulator.start(0)[name]) for name in start)
+
+
+def test_a_start_has_nothing_of_what_was_played_before_it(simulator):
+    made = []
+    for levels in LOWER, UPPER:
+        simulator.begin(0)
+        simulator.interval(np.where(np.arange(len(CONTROLS)) == CONTROLS.index("dstep"), 0, levels))
+        simulator.starts.pop(2, None)
+        made.append(simulator.start(2))
+    for name, value in made[0].items():
+        np.testing.assert_allclose(value, made[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_three_sets_have_no_photograph_in_common(photo_folder, tmp_path):

@@ -11,7 +11,7 @@ from srwgan.training.control.controls import CONTROLS, LOWER, UPPER, bounded
 from srwgan.whole_files import read_json, write_json
 from utils.meta.episodes import Simulator, score
 
-REPEATED = 4  # episodes that a finalist of the random search is judged by
+REPEATED = 4  # episodes that a finalist of a search is judged by, one from each start of training
 POPULATION = 10  # members of population-based training
 REPLACED = 0.2  # of them at every decision
 PERTURBED = np.log(1.2)  # a control is multiplied or divided by this much
@@ -66,6 +66,9 @@ def random_search(simulator: Simulator, *, budget: int, path: Path, seed: int = 
     trials = max(1, budget * 2 // 3)
     finalists = max(1, (budget - trials) // REPEATED)
     done = read_json(path) or {"trials": [], "finals": []}
+    if done.get("budget", budget) != budget:
+        done["finals"] = []  # of other finalists
+    done["budget"] = budget
     for number in tqdm(range(len(done["trials"]), trials), "Random search", disable=None, unit="episode"):
         levels = constants(simulator, drawn_levels(seed, number))
         done["trials"].append(play_levels(simulator, levels, number))
@@ -99,20 +102,29 @@ def population_based_training(simulator: Simulator, *, budget: int, path: Path, 
 
     A population trains side by side from one start. At every decision the worst fifth take over networks and controls
     of the best fifth and move each control up or down a little. What is found is the schedule along which the best
-    member of all populations has come.
+    member has come. Starts differ in how much there is to gain. So the populations' schedules are played again, all in
+    the same `REPEATED` episodes, which are beside the budget, before one is chosen.
 
     Args:
         budget: episodes, of which each member takes one.
         path: of a JSON file that every population is written to, from which an interrupted search goes on.
     """
     rounds = max(1, budget // POPULATION)
-    done = read_json(path) or []
-    for number in tqdm(range(len(done), rounds), "Population-based training", disable=None, unit="population"):
-        done.append(one_population(simulator, number, seed))
+    done = read_json(path) or {"populations": [], "finals": []}
+    if len(done["populations"]) != rounds:
+        done["finals"] = []
+    for number in tqdm(range(len(done["populations"]), rounds), "Populations", disable=None, unit="population"):
+        done["populations"].append(one_population(simulator, number, seed))
         write_json(path, done)
-    best = max(done, key=lambda each: each["gain"])
-    curve = [((i + 1) * POPULATION, max(each["gain"] for each in done[: i + 1])) for i in range(rounds)]
-    return Found(best["levels"], best["gain"], rounds * POPULATION, curve)
+    populations = done["populations"][:rounds]
+    finals = [(each["levels"], rounds * POPULATION + i) for each in populations for i in range(REPEATED)]
+    for levels, episode in tqdm(finals[len(done["finals"]) :], "Schedules", disable=None, unit="episode"):
+        done["finals"].append(play_levels(simulator, levels, episode))
+        write_json(path, done)
+    means = np.reshape(done["finals"], (-1, REPEATED)).mean(axis=1)
+    curve = [((i + 1) * POPULATION, max(each["gain"] for each in populations[: i + 1])) for i in range(rounds)]
+    best = populations[int(np.argmax(means))]
+    return Found(best["levels"], float(means.max()), rounds * POPULATION + len(finals), curve)
 
 
 def one_population(simulator: Simulator, number: int, seed: int) -> dict:

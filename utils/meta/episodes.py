@@ -149,6 +149,7 @@ class Simulator:
             self.starts[number] = {name: known.get(name, value) for name, value in self.fresh.items()}
         if number not in self.starts:
             assign_values(self.trainer, self.fresh)
+            self.reset_controls()
             args = Namespace(**{**vars(self.args), "seed": number})
             for mine, new in zip(self.networks(), build_networks(args), strict=True):
                 mine.set_weights(new.get_weights())
@@ -191,9 +192,12 @@ class Simulator:
         """Begin episode `episode`, 0 or more, from its own start or another one."""
         values = self.start(self.start_of(episode) if start is None else start)
         assign_values(self.trainer, values)
+        self.reset_controls()
+        self.batches = self.stream(100_000 + episode, self.options.batches)  # not those of the starts
+
+    def reset_controls(self) -> None:
         self.controls.levels.assign(tf.zeros(len(CONTROLS)))
         self.controls.batches.assign(0)
-        self.batches = self.stream(100_000 + episode, self.options.batches)  # not those of the starts
 
     def interval(self, levels: np.ndarray) -> dict[str, float]:
         """Train on the batches up to the next decision with these levels (6,); returns the means of the metrics."""

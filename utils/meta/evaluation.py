@@ -71,6 +71,9 @@ def compare(folder: Path, sets: PhotoSets, options: EpisodeOptions, *, seeds: in
     }
     done = read_json(folder / FILE) or {}
     done.setdefault("tests", {})
+    if done.get("budget", budget) != budget:
+        for name in SEARCHES:
+            done["tests"].pop(name, None)  # of other searches
     if "watched" not in done:
         done["watched"] = watch(simulators.get(), policy)
         write_json(folder / FILE, done)

@@ -7,6 +7,8 @@ import numpy as np
 from srwgan.training.control.controls import CONTROLS
 from srwgan.whole_files import written_whole
 
+TICKS = (0.12, 0.17, 0.25, 0.35, 0.5, 0.7, 1, 1.2, 1.4, 2, 2.8, 4, 5.6, 8)  # of factors
+
 
 def plots():
     import matplotlib
@@ -27,7 +29,7 @@ def save(plt, figure, path) -> None:
 def draw_learning(log: list[dict], found: dict, watched: dict, path) -> None:
     """The gain of each update's episodes over the episodes so far, beside the best that the searches had by then."""
     plt = plots()
-    figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7.5, 5.2), layout="constrained")
     ends = np.cumsum([len(row["gains"]) for row in log])
     means = np.array([row["gain"] for row in log])
     axis.plot(
@@ -45,8 +47,8 @@ def draw_learning(log: list[dict], found: dict, watched: dict, path) -> None:
     axis.axhline(watched["recipe"], color="black", linestyle=":", label="the recipe")
     axis.set_xlabel("episodes so far")
     axis.set_ylabel("gain of the score in an episode")
-    axis.set_title("Training: gains on the photographs of the reward", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_title("Training: gains on the photographs of the reward. Each update plays another episode", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     save(plt, figure, path)
 
 
@@ -60,7 +62,7 @@ def draw_methods(gains: dict[str, list[float]], path) -> None:
     axis.set_yticks(range(len(gains)), list(gains), fontsize=8)
     axis.invert_yaxis()
     axis.grid(axis="x", color="0.9")
-    axis.set_xlabel("gain of the score on the test's photographs; a dot for each seed, a bar at the mean")
+    axis.set_xlabel("gain of the score in the final test: a dot for each seed, a bar at the mean", fontsize=9)
     save(plt, figure, path)
 
 
@@ -77,7 +79,10 @@ def draw_actions(done: dict, seeds: int, population: np.ndarray, path) -> None:
         axis.plot(numbers, np.exp(schedule[:, i]), "--", color="black", label="read off the policy")
         axis.plot(numbers, np.exp(population[:, i]), ":", color="tab:green", label="population-based")
         axis.axhline(1, color="0.8", zorder=0)
-        axis.set_yscale("log", base=2)
+        axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        axis.set_yticks([tick for tick in TICKS if low <= tick <= high], minor=False)
+        axis.set_yticks([], minor=True)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_title(f"{name} x", fontsize=10)
     for axis in axes[1]:
