@@ -372,7 +372,7 @@ def test_what_does_not_go_together_is_refused(wrong, message, trained, capsys, m
 
 
 @pytest.mark.slow
-def test_a_model_for_use_is_a_program_too():
+def test_a_model_for_use_is_a_program_too(stablehlo):
     """Three steps of the sampler, noise and edges included, on JAX."""
     jax = pytest.importorskip("jax")
     low_res = np.random.default_rng(0).uniform(-1, 1, (1, 9, 7, 3)).astype(np.float32)
@@ -387,7 +387,7 @@ def test_a_model_for_use_is_a_program_too():
 
 
 @pytest.mark.slow
-def test_the_exported_step_is_tensorflows(flags, tmp_path, monkeypatch):
+def test_the_exported_step_is_tensorflows(stablehlo, flags, tmp_path, monkeypatch):
     """One step by the runner on JAX is TensorFlow's; imported again, it is a run of a diffusion model."""
     pytest.importorskip("jax")
     monkeypatch.chdir(tmp_path)
