@@ -8,24 +8,27 @@ import pytest
 from PIL import Image
 
 from srwgan.networks.generator import Generator
+from srwgan.networks.saving import export_generator
 from srwgan.upscaling.network import network_for
 from utils.benchmark import command as benchmark
-from utils.benchmark import startup, subjects
+from utils.benchmark import realtime, startup, subjects
 from utils.benchmark.memory import peak_memory
 from utils.benchmark.results import Section, Target
 from utils.benchmark.subjects import make_clip
 from utils.benchmark.turns import in_turns
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_multiply_adds_agree_with_the_shapes_that_keras_computes(scale):
-    generator = Generator(filters=8, blocks=2, scale=scale)
+@pytest.mark.parametrize(
+    ("scale", "upsampling"), [*((scale, "pixelshuffle") for scale in (2, 3, 4, 8)), (4, "pixelshuffledirect")]
+)
+def test_multiply_adds_agree_with_the_shapes_that_keras_computes(scale, upsampling):
+    generator = Generator(filters=8, blocks=2, scale=scale, upsampling=upsampling)
     height, width = 5, 7
     count = 0
     for layer in generator.layers:
         if hasattr(layer, "kernel"):
             x = layer.input.shape
-            resolution = resolution_of(layer.name, scale)
+            resolution = 1 if upsampling == "pixelshuffledirect" else resolution_of(layer.name, scale)
             _, rows, columns, _ = layer.compute_output_shape((1, height * resolution, width * resolution, x[-1]))
             count += rows * columns * int(np.prod(layer.kernel.shape))
     assert network_for(generator, "float32").multiply_adds_per_pixel() * height * width == count
@@ -101,6 +104,20 @@ def test_without_a_model_the_repositorys_is_measured_or_an_untrained_one(monkeyp
     monkeypatch.setattr(subjects, "MAIN", "no such folder")
     assert benchmark.main(["one"]) == 0
     assert "an untrained one" in capsys.readouterr().out
+
+
+def test_realtime_compares_the_generator_with_its_fast_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(realtime, "SIZE", (18, 32))
+    for folder, filters in (tmp_path / "Some_Gen", 8), (tmp_path / "Some_Gen" / "fast", 4):
+        export_generator(Generator(filters, 1, 2), folder, served=False)
+    section = realtime.measure_realtime(SimpleNamespace(quick=True, model=tmp_path / "Some_Gen"))
+    kinds = "model", "video", "GIF", "GIF without gifsicle"
+    assert list(section.figures) == [f"{name}, {kind}" for name in ("generator", "fast") for kind in kinds]
+    assert all(rate > 0 for rate in section.figures.values())
+    assert [target.name for target in section.targets] == ["fast, video, frames/s", "fast, GIF, frames/s"]
+    assert all(target.reached == (target.value >= 24) for target in section.targets)
+    alone = realtime.measure_realtime(SimpleNamespace(quick=True, model=tmp_path / "Some_Gen" / "fast"))
+    assert not alone.targets and len(alone.figures) == len(kinds)
 
 
 def test_startup_measures_every_engine_that_is_there(monkeypatch, tmp_path):

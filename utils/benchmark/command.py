@@ -4,6 +4,7 @@
              multiply-adds (counted from their shapes, halos and everything else left out) by the time all of it takes;
              beside OpenVINO on the same SavedModel where that is installed
   animation  frames a second of GIFs and videos, file to file, beside the model alone, with and without reuse, gifsicle
+  realtime   frames a second of a video and a GIF of 320x180, which become 1280x720, by the generator and its fast one
   memory     peak resident memory, child processes included, for a short and a long GIF
   startup    seconds until a command line is there, and from the command to the written file for pictures of three sizes
              and the sample GIF, by each engine (and OpenVINO, where that is installed), warm and cold
@@ -27,6 +28,7 @@ from utils.benchmark.animation import measure_animation
 from utils.benchmark.compute import measure_compute
 from utils.benchmark.memory import measure_memory
 from utils.benchmark.portable import measure_portable
+from utils.benchmark.realtime import measure_realtime
 from utils.benchmark.startup import measure_startup
 from utils.benchmark.subjects import model_of
 from utils.benchmark.training import measure_data, measure_steps, measure_workers
@@ -34,6 +36,7 @@ from utils.benchmark.training import measure_data, measure_steps, measure_worker
 SECTIONS = {  # name -> a function of the options that gives a `results.Section`
     "compute": measure_compute,
     "animation": measure_animation,
+    "realtime": measure_realtime,
     "memory": measure_memory,
     "startup": measure_startup,
 }

@@ -72,11 +72,11 @@ class Clip:
     frames: Callable
 
 
-def make_clip(folder: Path, name: str, *, count: int, share: float) -> Clip:
-    """A textured picture of `count` frames, of which a `share` of the pixels moves."""
+def make_clip(folder: Path, name: str, *, count: int, share: float, size: tuple[int, int] = CLIP_SIZE) -> Clip:
+    """A textured picture of `count` frames of `size` (height, width), of which a `share` of the pixels moves."""
     from srwgan.media.gif import GifWriter
 
-    height, width = CLIP_SIZE
+    height, width = size
     rows, columns = round(height * share**0.5), round(width * share**0.5)
     top, left = (height - rows) // 3, (width - columns) // 2
     scene, still = textured(height, width + 3 * 64, 1), textured(height, width, 0)
@@ -92,7 +92,7 @@ def make_clip(folder: Path, name: str, *, count: int, share: float) -> Clip:
     with GifWriter(gif, (width, height), palette=palette, dither="none") as writer:
         for frame in frames():
             writer.write(frame, 40)
-    write_video(video, frames())
+    write_video(video, frames(), size=size)
     return Clip(gif, video, frames)
 
 
@@ -105,11 +105,11 @@ def textured(height, width, seed):
     return LEVELS[(values * (len(LEVELS) - 1)).round().astype(int).clip(0, len(LEVELS) - 1)]
 
 
-def write_video(path, frames):
-    """Write frames of `CLIP_SIZE`, 25 a second."""
+def write_video(path, frames, *, size=CLIP_SIZE):
+    """Write frames of `size` (height, width), 25 a second."""
     from srwgan.media.video import VideoWriter
 
-    height, width = CLIP_SIZE
+    height, width = size
     with VideoWriter(path, (width, height), frame_rate=25) as writer:
         for i, frame in enumerate(frames):
             writer.write(frame, Fraction(i, 25), Fraction(1, 25))
