@@ -1,5 +1,6 @@
 """recipes/*.txt, and how train_SRWGAN.py reads them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from srwgan.training.flags import build_parser, check
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-AFTER = {"faithful_last": "faithful", "sharp_last": "sharp", "robust": "sharp"}  # the recipe to give before it
+AFTER = {"faithful_last": "faithful", "sharp_last": "sharp", "robust": "sharp", "fast": "sharp"}  # the recipe to give before it
 
 
 def flags_of(*names, more=()):
@@ -23,6 +24,14 @@ def test_every_recipe_is_accepted_explained_and_listed(path, tmp_path, monkeypat
     assert args.validnum == 20 and not (args.pretrained_weights or args.content_channels or args.init)
     assert path.read_text().startswith("# ")
     assert f"`{path.name}`" in (RECIPES / "README.md").read_text()
+
+
+@pytest.mark.parametrize("phase", ["faithful", "sharp"])
+def test_the_fast_generators_recipe_is_of_the_network_that_is_here(phase):
+    args, made = flags_of(phase, "fast"), json.loads((RECIPES.parent / "SRWGAN_Gen" / "fast" / "config.json").read_text())
+    assert {name: getattr(args, name) for name in ("filters", "blocks", "upsampling")} == {
+        name: made[name] for name in ("filters", "blocks", "upsampling")
+    }
 
 
 def test_flags_and_values_stand_on_a_line_as_on_a_command_line(tmp_path):
