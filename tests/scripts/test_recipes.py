@@ -8,7 +8,12 @@ import pytest
 from srwgan.training.flags import build_parser, check
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-AFTER = {"faithful_last": "faithful", "sharp_last": "sharp", "robust": "sharp", "fast": "sharp"}  # the recipe to give before it
+AFTER = {  # the recipe to give before it
+    "faithful_last": "faithful",
+    "sharp_last": "sharp",
+    "robust": "sharp",
+    "fast": "sharp",
+}
 
 
 def flags_of(*names, more=()):
@@ -28,10 +33,10 @@ def test_every_recipe_is_accepted_explained_and_listed(path, tmp_path, monkeypat
 
 @pytest.mark.parametrize("phase", ["faithful", "sharp"])
 def test_the_fast_generators_recipe_is_of_the_network_that_is_here(phase):
-    args, made = flags_of(phase, "fast"), json.loads((RECIPES.parent / "SRWGAN_Gen" / "fast" / "config.json").read_text())
-    assert {name: getattr(args, name) for name in ("filters", "blocks", "upsampling")} == {
-        name: made[name] for name in ("filters", "blocks", "upsampling")
-    }
+    made = json.loads((RECIPES.parent / "SRWGAN_Gen" / "fast" / "config.json").read_text())
+    args = flags_of(phase, "fast")
+    for name in ("filters", "blocks", "upsampling"):
+        assert getattr(args, name) == made[name]
 
 
 def test_flags_and_values_stand_on_a_line_as_on_a_command_line(tmp_path):

@@ -120,7 +120,7 @@ def no_litert(name, *arguments, **more):
     return real_import(name, *arguments, **more)
 
 
-@pytest.mark.parametrize("end", [".", "faithful", "robust"])
+@pytest.mark.parametrize("end", [".", "faithful", "robust", "fast"])
 def test_the_files_that_come_with_the_repository_are_of_the_weights_beside_them(end):
     folder = found(MAIN) / end
     photo = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
