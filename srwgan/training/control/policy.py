@@ -84,7 +84,7 @@ class Policy:
         self.decisions, self.features, self.controls = decisions, tuple(features), tuple(controls)
         self.hidden, self.facts = hidden, dict(facts or {})
         self.network = Perceptron((len(features), hidden, hidden, len(controls)), seed=seed, last=0.01)
-        self.log_deviation = tf.Variable(tf.fill(len(controls), -0.5))
+        self.log_deviation = tf.Variable(tf.fill([len(controls)], -0.5))
         self.mean = tf.Variable(tf.zeros(len(features)), trainable=False)
         self.deviation = tf.Variable(tf.ones(len(features)), trainable=False)
 
