@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -291,18 +292,27 @@ def try_photo(path, selection):
 
 
 def cache_size(cache):
-    return sum(path.stat().st_size for path in cache_files(cache))
+    return sum(stat.st_size for stat in cache_files(cache).values())
 
 
 def cache_files(cache):
-    """The files of pixels, also those that an interrupted run left unfinished."""
-    return [path for path in cache.folder.iterdir() if path.suffix in (".pixels", ".part")]
+    """{path: os.stat_result} of the files of pixels, also of those that an interrupted run left unfinished.
+
+    Another worker, which writes the same cache, may rename or remove one between the listing and the look at it.
+    """
+    found = {}
+    for path in cache.folder.iterdir():
+        if path.suffix in (".pixels", ".part"):
+            with suppress(FileNotFoundError):
+                found[path] = path.stat()
+    return found
 
 
 def make_room(cache):
     """Delete the files used longest ago until half of the limit is free."""
-    paths = sorted(cache_files(cache), key=lambda path: path.stat().st_mtime)
+    files = cache_files(cache)
+    paths = sorted(files, key=lambda path: files[path].st_mtime)
     while paths and cache_size(cache) > cache.limit // 2:
         oldest = paths.pop(0)
-        oldest.unlink()
+        oldest.unlink(missing_ok=True)
         log.info("Removed the old cache file %s", oldest)

@@ -1,6 +1,7 @@
 import io
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,6 +247,14 @@ def test_photographs_beyond_the_limit_are_decoded_at_every_access(photo_folder, 
     assert any("do not fit the cache" in message for message in messages)
     for i, path in enumerate(opened.paths):
         np.testing.assert_array_equal(opened[i], np.asarray(Image.open(path)))
+
+
+def test_a_file_that_another_worker_renames_is_no_matter(photo_folder, tmp_path, monkeypatch):
+    """Two workers that start with an empty cache both write it: one lists what the other has renamed a moment later."""
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: [*listed(folder), folder / ".renamed.part"])
+    opened, messages = open_quietly(photo_folder, tmp_path / "cache")
+    assert len(opened) == 6 and not messages
 
 
 def test_old_cache_files_make_room(photo_folder, tmp_path, caplog):
