@@ -66,6 +66,28 @@ def run_command(main):
     sys.exit(status)
 
 
+def goes_on(name, work):
+    """The exit status of `work()`, a long command that goes on where it was when it is called again.
+
+    SIGTERM interrupts it as Ctrl-C does. An error that inputs cause is one line and status 2.
+
+    Args:
+        name: of the command, which begins its lines.
+        work: a function that gives the exit status.
+    """
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return work()
+    except (ValueError, OSError) as error:
+        print(f"{name}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: stopped. The same command goes on.", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 def whole(least=-math.inf, most=math.inf):
     """An argparse type: an int, of at least `least` and at most `most`."""
     return number(int, "a whole number", least, most)

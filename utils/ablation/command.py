@@ -8,11 +8,10 @@ finished and goes on with what is not.
 """
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, one_line, whole
+from srwgan.commandline import OneLineParser, goes_on, whole
 from srwgan.data.splits import BUNDLED_PHOTOS
 from utils.ablation.measuring import evaluate_all, time_all
 from utils.ablation.report import STUDENT, report
@@ -27,26 +26,21 @@ def main(arguments=None) -> int:
     if options.list:
         print("\n".join(f"{name:24} {flags}" for name, flags in {"base": base_text(options), **VARIANTS}.items()))
         return 0
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        runs = plan(options)
-        failed = train_all([run for run in runs if not run.finished], options.jobs)
-        done = [run for run in runs if run.finished]
-        failed += evaluate_all(done, options)
-        if options.timing:
-            failed += time_all(done, options.timing)
-        if sum(not run.variant for run in done) > 1:
-            report(runs, options)
-        else:
-            failed.append(("the table", "fewer than two runs of the base are finished, which have no spread"))
-    except (ValueError, OSError) as error:
-        print(f"utils.ablation: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("utils.ablation: stopped. The same command goes on.", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    return goes_on("utils.ablation", lambda: compare(options))
+
+
+def compare(options) -> int:
+    """Trains, measures and reports what is not done yet; returns the exit status."""
+    runs = plan(options)
+    failed = train_all([run for run in runs if not run.finished], options.jobs)
+    done = [run for run in runs if run.finished]
+    failed += evaluate_all(done, options)
+    if options.timing:
+        failed += time_all(done, options.timing)
+    if sum(not run.variant for run in done) > 1:
+        report(runs, options)
+    else:
+        failed.append(("the table", "fewer than two runs of the base are finished, which have no spread"))
     for name, reason in failed:
         print(f"utils.ablation: {name} failed: {reason}", file=sys.stderr)
     return 1 if failed else 0

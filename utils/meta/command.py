@@ -10,11 +10,10 @@ seen, and leaves evaluation.md, .json and figures. Both go on where they were in
 """
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
-from srwgan.commandline import OneLineParser, one_line, quiet_start, whole
+from srwgan.commandline import OneLineParser, goes_on, quiet_start, whole
 from srwgan.data.photos import DEFAULT_CACHE
 from srwgan.data.splits import BUNDLED_PHOTOS
 from srwgan.whole_files import read_json
@@ -22,26 +21,21 @@ from srwgan.whole_files import read_json
 
 def main(arguments=None) -> int:
     options = parse_arguments(arguments)
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return goes_on("utils.meta", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
     try:
         with quiet_start():
             import gymnasium  # noqa: F401 (that it is there)
 
             from utils.meta import commands
-        return {"train": commands.train, "evaluate": commands.evaluate}[options.command](options)
     except ModuleNotFoundError as error:
         if error.name != "gymnasium":
             raise
         print("utils.meta: gymnasium is missing. Expected: pip install -r requirements-meta.txt", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
-        print(f"utils.meta: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("utils.meta: stopped. The same command goes on.", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    return {"train": commands.train, "evaluate": commands.evaluate}[options.command](options)
 
 
 def parse_arguments(arguments=None) -> argparse.Namespace:

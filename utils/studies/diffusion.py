@@ -23,8 +23,6 @@ command passes over what is finished and goes on with what is not.
 import argparse
 import math
 import shlex
-import signal
-import sys
 import time
 from dataclasses import dataclass
 from itertools import combinations
@@ -34,7 +32,7 @@ from statistics import mean, stdev
 import numpy as np
 from tqdm import tqdm
 
-from srwgan.commandline import OneLineParser, one_line, quiet_start, run_command, whole
+from srwgan.commandline import OneLineParser, goes_on, quiet_start, run_command, whole
 from srwgan.data.photos import find_photos
 from srwgan.data.splits import BUNDLED_PHOTOS
 from srwgan.measuring.pairs import degraded, find_pairs, labels, read_pair
@@ -77,27 +75,23 @@ class Batches:
 
 def main(argv=None) -> int:
     options = build_parser().parse_args(argv)
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        for folder in options.data:
-            find_pairs(folder)
-        for stage in KINDS:  # each begins as one of a stage before
-            runs = [run for run in plan(options) if run.variant == stage]
-            failed = train_all([run for run in runs if not run.finished], jobs=1)
-            if failed:
-                raise ValueError("; ".join(f"{name} failed: {reason}" for name, reason in failed))
-        results = measure_all(plan(options), options)
-        write_text(Path(options.out) / "diffusion.md", report(results, options))
-        diffusion_figures.draw(results, Path(options.out))
-        print(report(results, options))
-    except (ValueError, OSError) as error:
-        print(f"utils.studies.diffusion: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("utils.studies.diffusion: stopped. The same command goes on.", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    return goes_on("utils.studies.diffusion", lambda: study(options))
+
+
+def study(options) -> int:
+    """Trains, measures and reports what is not done yet; returns the exit status."""
+    for folder in options.data:
+        find_pairs(folder)
+    for stage in KINDS:  # each begins as one of a stage before
+        runs = [run for run in plan(options) if run.variant == stage]
+        failed = train_all([run for run in runs if not run.finished], jobs=1)
+        if failed:
+            raise ValueError("; ".join(f"{name} failed: {reason}" for name, reason in failed))
+    results = measure_all(plan(options), options)
+    text = report(results, options)
+    write_text(Path(options.out) / "diffusion.md", text)
+    diffusion_figures.draw(results, Path(options.out))
+    print(text)
     return 0
 
 
