@@ -68,8 +68,19 @@ class ICNR(keras.initializers.Initializer):
         return {"factor": self.factor, "initializer": keras.initializers.serialize(self.initializer)}
 
 
+class Shuffle(layers.Layer):
+    """Between pixels and channels: `PixelShuffle` and `PixelUnshuffle`."""
+
+    def __init__(self, factor: int, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
 @keras.saving.register_keras_serializable("srwgan")
-class PixelShuffle(layers.Layer):
+class PixelShuffle(Shuffle):
     """(B, H, W, f^2 C) -> (B, f H, f W, C) (Shi et al. 2016, arXiv:1609.05158). C channels become each sub-pixel.
 
         1 pixel of 4 C channels       2 x 2 pixels of C channels
@@ -82,10 +93,6 @@ class PixelShuffle(layers.Layer):
         factor: f.
     """
 
-    def __init__(self, factor: int, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
-
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(x, self.factor)
 
@@ -93,9 +100,6 @@ class PixelShuffle(layers.Layer):
         batch, height, width, channels = shape
         f = self.factor
         return batch, height and height * f, width and width * f, channels // f**2
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable("srwgan")
@@ -165,16 +169,12 @@ class ToUnitVariance(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("srwgan")
-class PixelUnshuffle(layers.Layer):
+class PixelUnshuffle(Shuffle):
     """(B, f H, f W, C) -> (B, H, W, f^2 C), the inverse of `PixelShuffle`.
 
     Args:
         factor: f.
     """
-
-    def __init__(self, factor: int, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.space_to_depth(x, self.factor)
@@ -183,9 +183,6 @@ class PixelUnshuffle(layers.Layer):
         batch, height, width, channels = shape
         f = self.factor
         return batch, height and height // f, width and width // f, channels * f**2
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable("srwgan")
