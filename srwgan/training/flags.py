@@ -356,12 +356,17 @@ def default_of(name: str):
     return build_parser().get_default(name)
 
 
+def flag_of(name: str) -> str:
+    """The flag whose name in a `Namespace` is `name`."""
+    return f"--{name.replace('_', '-')}"
+
+
 def changed_flags(args: Namespace) -> str:
     """The flags that differ from their defaults and change the result, as on a command line; of files their names."""
     left_out, words = (*MAY_CHANGE, "datapath", "init", "pretrained_weights"), []
     for name, value in vars(args).items():
         if value != default_of(name) and name not in left_out:
-            words.append(f"--{name.replace('_', '-')}")
+            words.append(flag_of(name))
             if value is not True:
                 words.append(os.path.basename(value) if is_path(name, value) else str(value))
     return shlex.join(words)
@@ -408,7 +413,7 @@ def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None
         received = getattr(args, name)
         same = received == value or (is_path(name, value) and os.path.abspath(received) == os.path.abspath(value))
         if not same and name not in may_change:
-            flag = f"--{name.replace('_', '-')}"
+            flag = flag_of(name)
             raise ValueError(
                 f"Received: {flag} {received} with --resume {folder}, which was started with "
                 f"{flag} {value}. Expected the same."
@@ -424,14 +429,12 @@ def check_family(args: Namespace) -> None:
     if args.family == "gan":
         for name in ("student", "sampler_steps"):
             if getattr(args, name):
-                flag = f"--{name.replace('_', '-')}"
-                raise ValueError(f"Received: {flag} with --family gan. Expected --family diffusion.")
+                raise ValueError(f"Received: {flag_of(name)} with --family gan. Expected --family diffusion.")
         return
     for name in GAN_ALONE:
         if getattr(args, name) != default_of(name):
-            flag = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"Received: {flag} {getattr(args, name)} with --family diffusion, which has no such thing. "
+                f"Received: {flag_of(name)} {getattr(args, name)} with --family diffusion, which has no such thing. "
                 "Expected none."
             )
     if args.student and args.init:

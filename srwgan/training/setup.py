@@ -208,12 +208,19 @@ def diffusion_generator(args: Namespace) -> DiffusionGenerator:
     return network
 
 
-def check_same_shape(args: Namespace, found, *, name: str, folder: str) -> None:
-    """Raises ValueError where a flag, not at its default, asks for another shape than a loaded network's."""
-    for size in ("scale", "filters", "blocks", "activation"):
-        asked, has = getattr(args, size), getattr(found, size, None)
-        if has is not None and asked != has and (size == "scale" or asked != default_of(size)):
-            raise ValueError(f"Received: --{size} {asked} with --{name} {folder}, of {size} {has}. Expected the same.")
+def check_same_shape(args: Namespace, found, *, name: str, folder: str, given: tuple[str, ...] = ("scale",)) -> None:
+    """Raises ValueError where a flag asks for another shape than a loaded network's.
+
+    Args:
+        given: flags that have to be given, since crops differ by them; the others are as exported by default.
+    """
+    for size in (*given, "filters", "blocks", "activation", "upsampling", "attention"):
+        asked, has, must_be_given = getattr(args, size), getattr(found, size, None), size in given
+        if has is not None and asked != has and (must_be_given or asked != default_of(size)):
+            expected = "the same" if must_be_given else "the same, or none"
+            raise ValueError(
+                f"Received: --{size} {asked} with --{name} {folder}, of {size} {has}. Expected {expected}."
+            )
 
 
 def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
@@ -228,14 +235,7 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
         raise ValueError(f"Received: --init {folder}, a diffusion model. Expected --family diffusion, or a generator.")
     if not isinstance(generator, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
-    for name in ("scale", "condition", "filters", "blocks", "activation", "upsampling", "attention"):
-        asked, found = getattr(args, name), getattr(generator, name)
-        must_be_given = name in ("scale", "condition")  # by them crops differ; the others are as exported by default
-        if asked != found and (must_be_given or asked != default_of(name)):
-            expected = "the same" if must_be_given else "the same, or none"
-            raise ValueError(
-                f"Received: --{name} {asked} with --init {folder}, of {name} {found}. Expected {expected}."
-            )
+    check_same_shape(args, generator, name="init", folder=folder, given=("scale", "condition"))
     beside = f"{folder.rstrip('/').removesuffix('_Gen')}_Dis"
     discriminator = load_discriminator(folder) or load_discriminator(beside)
     if discriminator and args.dfilters not in (default_of("dfilters"), discriminator.filters):
@@ -250,15 +250,7 @@ def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int
     return DiffusionTrainer(
         networks.generator,
         average=networks.average,
-        generator_optimizer=build_optimizer(
-            args.glr,
-            kind=args.goptimizer,
-            total_steps=updates,
-            schedule=args.lr_schedule,
-            warmup_steps=args.lr_warmup,
-            beta_1=args.beta1,
-            beta_2=args.beta2,
-        ),
+        generator_optimizer=build_optimizer(args.glr, kind=args.goptimizer, total_steps=updates, **rates_of(args)),
         teacher=with_precision(load_generator(args.student), policy) if args.student else None,
         options=StepOptions(
             ema=args.ema,
@@ -268,6 +260,11 @@ def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int
             loss_scaling=policy == "mixed_float16",
         ),
     )
+
+
+def rates_of(args: Namespace) -> dict:
+    """What all optimizers of a run share, see `build_optimizer`."""
+    return {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
 
 
 def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Trainer:
@@ -280,7 +277,7 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
         return build_diffusion_trainer(args, networks, updates=updates)
     generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
-    rates = {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
+    rates = rates_of(args)
     controls, generator_control, discriminator_control = None, {}, {}
     if args.controller:
         controls = Controls(args.dstep)
