@@ -14,11 +14,14 @@ from srwgan.whole_files import read_json, write_json
 VARIABLE = "SRWGAN_CACHE"
 
 
+def user_cache() -> Path:
+    """Where what can be made again lies by default."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srwgan"
+
+
 def cache_file(name: str) -> Path | None:
     """The file of that name in the cache folder; None where nothing is kept."""
-    folder = os.environ.get(VARIABLE)
-    if folder is None:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srwgan"
+    folder = os.environ.get(VARIABLE, user_cache())
     return Path(folder) / name if folder else None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from srwgan.measured import user_cache
 from srwgan.media.still.images import fit_pixels, read_image
 from srwgan.pixels import resize
 from srwgan.whole_files import read_json, walk, write_json, written_whole
@@ -25,7 +26,7 @@ log = logging.getLogger("srwgan")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".gif")
 TRAIN_FOLDERS = ("DIV2K_train_HR", "DIV2K/DIV2K_train_HR", "DIV2K/train_HR", "train_HR")
 VALID_FOLDERS = ("DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "DIV2K/valid_HR", "valid_HR")
-DEFAULT_CACHE = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srwgan")
+DEFAULT_CACHE = str(user_cache())
 
 
 @dataclass(frozen=True)
