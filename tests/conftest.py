@@ -15,11 +15,14 @@ from PIL import Image
 def pytest_configure(config):
     """Give the temporary files of this process and of those it starts a folder that goes with it.
 
-    TensorFlow keeps generated code in such files, which a process that is killed, as some tests do, leaves behind.
+    TensorFlow keeps generated code in such files, which a process that is killed, as some tests do, leaves behind. What
+    is cached for the user goes there too.
     """
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tests' own folders stay where they were
     folder = tempfile.mkdtemp(prefix="srwgan-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
+    os.environ.setdefault("MPLCONFIGDIR", os.path.expanduser("~/.cache/matplotlib"))  # its list of fonts takes seconds
+    os.environ["XDG_CACHE_HOME"] = folder  # decoded photographs
     # After multiprocessing's own folder, which is in it and goes at the priority -100.
     Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
 

@@ -134,5 +134,5 @@ with quiet_start():  # what was made since the first start can be garbage
     assert gc.isenabled()
 assert gc.get_freeze_count() == frozen
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr

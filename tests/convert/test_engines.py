@@ -13,8 +13,9 @@ import testGenerator
 from srwgan.convert import engines
 from srwgan.convert.engines import Settings, choose_engine, pixels_of
 from srwgan.convert.jobs import Job
-from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator
+from tests.tiny_generators import two_ends
+from tests.waiting import LIMIT
 from utils import export_litert
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +25,7 @@ pytest.importorskip("ai_edge_litert", reason="LiteRT: python3 -m pip install -r 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("engines") / "Tiny_Gen"
-    for place in (folder, folder / "faithful"):
-        generator = Generator(filters=8, blocks=1)
-        last = generator.get_layer("last")
-        last.kernel.assign(np.random.default_rng(len(place.parts)).normal(0, 0.1, last.kernel.shape))
+    for place, generator in two_ends(folder):
         export_generator(generator, place, served=False)
     assert export_litert.main([str(folder)]) == 0
     return folder
@@ -135,7 +133,7 @@ def test_a_still_imports_no_tensorflow_and_nothing_for_what_moves(exported, job,
     shutil.copy(job.source, tmp_path / "other.png")
     flags = ["--engine", "litert", "--model", str(exported), "--output", str(tmp_path / "out")]
     command = [sys.executable, "-c", script, str(tmp_path / "photo.png"), str(tmp_path / "other.png"), *flags]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert result.returncode == 0, result.stderr
     assert len(result.stderr.splitlines()) == 2 and "XNNPACK" not in result.stderr, result.stderr
     assert len(list((tmp_path / "out").iterdir())) == 2

@@ -32,6 +32,7 @@ from srwgan.training.portable.state import assign_values, named_variables, read_
 from srwgan.training.step import StepOptions, Trainer
 from tests.forked import Forked
 from tests.networks.test_diffusion import shaken
+from tests.waiting import LIMIT
 from utils import portable_run as runner
 from utils.evaluate import main as evaluate
 from utils.testGenerate import generate_one_img, load_gen
@@ -230,7 +231,7 @@ print("same")
 @pytest.mark.slow
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
     process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
-    status, log = process.wait(600), (tmp_path / "log").read_text()
+    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
     assert status == 0 and "same" in log.splitlines(), log[-3000:]
 
 

@@ -263,7 +263,7 @@ print("ended", float(np.sum(after)))
 @pytest.mark.slow
 def test_workers_take_the_chiefs_actions(start, tmp_path):
     workers = start([["-c", CONTROLLED]] * 2)
-    assert [worker.wait(timeout=600) for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
+    assert [worker.wait(LIMIT) for worker in workers] == [0, 0], log_of(tmp_path, 0)[-3000:]
     said = [[line for line in log_of(tmp_path, i).splitlines() if line.startswith(("moved", "ended"))] for i in (0, 1)]
     assert said[0] == said[1] and len(said[0]) == 3
     first, second = (float(line.split()[1]) for line in said[0][:2])

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from srwgan.convert import engines
-from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator
 from srwgan.upscaling.litert import LiteUpscaler, export_litert
+from tests.tiny_generators import two_ends
+from tests.waiting import LIMIT
 from utils.app import models as app_models
 from utils.app import server
 from utils.app.estimates import Pace
@@ -23,17 +24,13 @@ from utils.app.models import Models, find_generators
 from utils.app.starting import Start
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 600  # seconds, which end in a failure
 pytest.importorskip("ai_edge_litert", reason="LiteRT: python3 -m pip install -r requirements-lite.txt")
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start") / "Tiny_Gen"
-    for place in (folder, folder / "faithful"):
-        generator = Generator(filters=8, blocks=1)
-        last = generator.get_layer("last")
-        last.kernel.assign(np.random.default_rng(len(place.parts)).normal(0, 0.1, last.kernel.shape))
+    for place, generator in two_ends(folder):
         export_generator(generator, place, served=place == folder)
         export_litert(generator, place / "generator.tflite")
     return folder
