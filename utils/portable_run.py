@@ -57,7 +57,7 @@ SHOWN = {
 }
 
 
-class BadInput(Exception):
+class BadInput(ValueError):
     """What was given cannot be used: one line, exit status 2."""
 
 
@@ -288,7 +288,7 @@ def check_file(path, facts):
     if size != facts["bytes"]:
         what = "missing" if size is None else f"of {size} bytes"
         raise BadInput(f"Received: {path}, {what}. Expected {facts['bytes']} bytes: the folder is cut short.")
-    if sha256(path.read_bytes()) != facts["sha256"]:
+    if "sha256" in facts and sha256(path.read_bytes()) != facts["sha256"]:
         raise BadInput(f"Received: {path}, which is not what was exported. Expected the checksum of meta.json.")
 
 
@@ -327,9 +327,8 @@ class Photographs:
 
     def __init__(self, path, export, args):
         self.path, self.meta = path, export.meta
-        index = (export.folder / export.meta["photographs"] if path.is_dir() else path).with_suffix(".json")
-        self.index = read_json(index, "the index that was exported beside the pixels")
-        check_format(self.index, index)
+        self.index_file = (export.folder / export.meta["photographs"] if path.is_dir() else path).with_suffix(".json")
+        self.index = self.read_index()
         self.pairs = self.index["kind"] == "pairs"
         if self.pairs != self.meta["degraded"]:
             raise BadInput(f"Received: {path}, {self.index['kind']}. Expected what {export.folder} was exported with.")
@@ -343,10 +342,16 @@ class Photographs:
         if not self.pairs and self.shapes.min(initial=1 << 40) < self.meta["crop"]:
             raise BadInput(f"Received: {path}, with a photograph below {self.meta['crop']} pixels. Expected none.")
 
+    def read_index(self):
+        index = read_json(self.index_file, "the index that was exported beside the pixels")
+        check_format(index, self.index_file)
+        return index
+
     def tables(self):
         """Arrays by name beside the pixels, known before these are there; `chances` is filled when they are."""
-        if self.pairs:
-            return {"strengths": np.array(self.index["strengths"], np.float32)}
+        if self.pairs:  # those that are made here, by utils/portable_pairs.py, have their number first
+            strengths = self.index["strengths"]
+            return {"strengths": np.array([0] * self.index["number"] if strengths is None else strengths, np.float32)}
         areas = self.shapes.prod(1)
         tables = {
             "starts": np.concatenate([[0], areas[:-1].cumsum() * 3]).astype(np.int64),
@@ -378,6 +383,11 @@ class Photographs:
         if self.path.is_dir():
             pixels = self.decoded()
         else:
+            self.index = self.read_index()  # pairs that are made meanwhile have their strengths now
+            if self.pairs and self.index["strengths"] is None:
+                raise BadInput(
+                    f"Received: {self.path}, of which there is the index alone. Expected --wait {self.path}."
+                )
             check_file(self.path, self.index)
             pixels = np.fromfile(self.path, np.uint8)
         tables = self.tables()
@@ -385,37 +395,18 @@ class Photographs:
             tables["chances"] = self.chances(pixels, tables)
         put = partial(put_everywhere, mesh)
         arrays = {"pixels": put(pixels), **{name: put(table) for name, table in tables.items()}}
-        say(f"{len(self.shapes)} {self.index['kind']}, {self.index['bytes'] / 1e6:.0f} MB, are on the device")
+        number = len(tables["strengths"]) if self.pairs else len(self.shapes)
+        say(f"{number} {self.index['kind']}, {self.index['bytes'] / 1e6:.0f} MB, are on the device")
         return arrays, deadline
 
     def decoded(self):
         """The pixels of the index's photographs from their own files, at the sizes that they were exported with."""
         if self.pairs:
             raise BadInput(f"Received: --photographs {self.path}, a folder. Expected the file of the ready pairs.")
-        try:
-            from PIL import Image, ImageOps
-        except ImportError as error:
-            raise BadInput("Received: a folder of photographs without Pillow. Expected: pip install pillow") from error
-        files = {file.name: file for file in self.path.rglob("*")}
-        missing = [name for name in self.index["names"] if name not in files]
-        if missing:
-            raise BadInput(
-                f"Received: {self.path} without {len(missing)} photographs, such as {missing[0]}. Expected all of "
-                f"{len(set(self.index['names']))} that were exported."
-            )
-
-        def read(name, shape):
-            with Image.open(files[name]) as file:
-                picture = ImageOps.exif_transpose(file).convert("RGB")
-            height, width = shape
-            whole = picture.size == (width, height)
-            return np.asarray(picture if whole else picture.resize((width, height), Image.Resampling.LANCZOS))
-
         pixels = np.empty(self.index["bytes"], np.uint8)
         starts = [*self.tables()["starts"], self.index["bytes"]]
-        with ThreadPoolExecutor() as pool:
-            for i, photo in enumerate(pool.map(read, self.index["names"], self.index["shapes"])):
-                pixels[starts[i] : starts[i + 1]] = photo.reshape(-1)
+        for i, photo in enumerate(read_photographs(self.path, self.index["names"], self.index["shapes"])):
+            pixels[starts[i] : starts[i + 1]] = photo.reshape(-1)
         return pixels
 
     @staticmethod
@@ -424,6 +415,8 @@ class Photographs:
             time.sleep(0.2)
         found = time.monotonic()
         time.sleep(0.2)  # written, not only made
+        if path.stat().st_size > 99:  # not the seconds, but what is waited for itself
+            return None
         text = path.read_text().strip()
         try:
             return found + float(text) if text else None
@@ -453,6 +446,35 @@ class Photographs:
         top, left = self.places(photo.shape[:2]).T
         bottom, right = top + crop, left + crop
         return (sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]) / crop**2
+
+
+def read_photographs(folder, names, shapes):
+    """Yields photographs (H, W, 3) uint8 of the folder by their names, at these sizes. Pillow decodes them in threads.
+
+    Raises:
+        BadInput: one is missing, or there is no Pillow.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise BadInput("Received: a folder of photographs without Pillow. Expected: pip install pillow") from error
+    files = {file.name: file for file in folder.rglob("*")}
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise BadInput(
+            f"Received: {folder} without {len(missing)} photographs, such as {missing[0]}. Expected all of "
+            f"{len(set(names))} that were exported."
+        )
+
+    def read(name, shape):
+        with Image.open(files[name]) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGB")
+        height, width = shape
+        whole = picture.size == (width, height)
+        return np.asarray(picture if whole else picture.resize((width, height), Image.Resampling.LANCZOS))
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(read, names, shapes)
 
 
 def draw_batch(data, step, *, batch_size, crop, seed, sampling, texture, grain):

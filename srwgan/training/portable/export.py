@@ -83,6 +83,8 @@ def export_step(args: Namespace) -> None:
         half = write_classifier(temporary / "classifier.npz", trainer.hyperpixels, used)
         precision = trainer.generator.get_layer("first").dtype_policy.name
         facts = {"flags": flags, "versions": versions(), "precision": precision, "half_precision": half}
+        if args.degradation != "bicubic":  # so that pairs can be made there too, by utils/portable_pairs.py
+            facts["cut_from"] = {"names": [os.path.basename(path) for path in photos.paths], "shapes": photos.shapes}
         write_meta(args, temporary, programs, facts)
         shutil.copy(RUNNER, temporary)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
