@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from srwgan.commandline import OneLineParser, one_line_errors, run_command, whole
 from srwgan.data.degradations import add_grain, degrade
+from srwgan.data.shares import sampling_weights
 from srwgan.whole_files import write_json, written_whole
 from utils.portable_run import FORMAT, read_photographs, share
 
@@ -195,8 +196,8 @@ def make_pair(recipe: Recipe, photos: list, i: int):
 
 def draw_crop(recipe, photos, random):
     """A photograph, and a crop of it."""
-    areas = np.cumsum([height * width if recipe.sampling == "area" else 1 for height, width in recipe.shapes])
-    photo = photos[int(np.searchsorted(areas, random.integers(areas[-1]), "right"))]
+    weights = np.cumsum(sampling_weights(recipe.shapes, recipe.sampling))
+    photo = photos[int(np.searchsorted(weights, random.random() * weights[-1], "right"))]
     top, left = random.integers(np.array(photo.shape[:2]) - recipe.crop + 1)
     return photo, photo[top : top + recipe.crop, left : left + recipe.crop]
 

@@ -44,6 +44,7 @@ import numpy as np  # noqa: E402
 FORMAT = 1
 MOST_BAD_STEPS = 10  # in a row, without a finite gradient
 GRID = 16  # pixels between the places whose texture is known
+SAMPLING = {"each": 0.0, "side": 0.5, "area": 1.0}  # the power of its pixels by which a photograph is drawn
 GRAY_GRAIN, POISSON_GRAIN, GRAINY = 0.4, 0.5, 0.5  # shares of crops, as srwgan.data.degradations has them
 MOST_STEPS_A_CALL, SECONDS_A_CALL = 4096, 1.0
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
@@ -357,7 +358,7 @@ class Photographs:
             "starts": np.concatenate([[0], areas[:-1].cumsum() * 3]).astype(np.int64),
             "heights": self.shapes[:, 0].astype(np.int32),
             "widths": self.shapes[:, 1].astype(np.int32),
-            "areas": areas.cumsum(),
+            "weights": np.power(areas, SAMPLING[self.meta["sampling"]]).cumsum(),
         }
         if self.texture:
             places = [self.places(shape) for shape in self.shapes]
@@ -431,8 +432,11 @@ class Photographs:
         ]
         with ThreadPoolExecutor() as pool:
             gradients = list(pool.map(self.mean_gradients, photos))
-        if self.meta["sampling"] == "each":
+        sampling = self.meta["sampling"]
+        if sampling == "each":
             gradients = [each / max(each.sum(), 1e-9) for each in gradients]
+        elif sampling == "side":
+            gradients = [each / math.sqrt(len(each)) for each in gradients]
         chances = np.cumsum(np.concatenate(gradients) + 1e-12)
         return chances / chances[-1]
 
@@ -477,19 +481,14 @@ def read_photographs(folder, names, shapes):
         yield from pool.map(read, names, shapes)
 
 
-def draw_batch(data, step, *, batch_size, crop, seed, sampling, texture, grain):
+def draw_batch(data, step, *, batch_size, crop, seed, texture, grain):
     """The crops of a batch, all draws keyed by (seed, step): uint8 (B, C, C, 3), turned, with grain."""
     import jax
     import jax.numpy as jnp
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), 8)
-    number = len(data["starts"])
-    if sampling == "area":
-        photo = jnp.searchsorted(
-            data["areas"], jax.random.randint(keys[0], (batch_size,), 0, data["areas"][-1]), "right"
-        )
-    else:
-        photo = jax.random.randint(keys[0], (batch_size,), 0, number)
+    drawn = jax.random.uniform(keys[0], (batch_size,), data["weights"].dtype) * data["weights"][-1]
+    photo = jnp.minimum(jnp.searchsorted(data["weights"], drawn, "right"), len(data["weights"]) - 1)
 
     def corner(key, sides):
         return jax.random.randint(key, (batch_size,), 0, sides[photo] - crop + 1)
@@ -661,7 +660,7 @@ def compile_steps(export, phase, photographs, data, mesh, args):
         if photographs.pairs:
             parts = ready_pairs(data, step, scale=meta["scale"], **options)
         else:
-            draws = {"sampling": meta["sampling"], "texture": photographs.texture, "grain": photographs.grain}
+            draws = {"texture": photographs.texture, "grain": photographs.grain}
             parts = (draw_batch(data, step, seed=seed, **options, **draws),)
         parts = [jax.lax.with_sharding_constraint(part, divided) for part in parts]
         return dict(zip(("crops", "low_res", "strength"), parts, strict=False))

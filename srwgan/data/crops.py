@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.data.degradations import add_grain, check_degradation, degrade
+from srwgan.data.shares import sampling_weights
 from srwgan.pixels import downscale, to_range
 
 TRAINING, VALIDATION, GRAIN = 1, 2, 3  # what a NumPy generator is for, the last part of its key
@@ -22,7 +23,7 @@ class CropOptions:
         batch_size: samples in a batch of one replica.
         seed: of all draws.
         crops_per_photo: samples of each photograph in an epoch.
-        sampling: "each" takes every photograph equally often, "area" in proportion to its pixels.
+        sampling: "each" takes every photograph equally often, "side" and "area" in proportion to `sampling_weights`.
         draws: how many penalty positions e are drawn for each sample.
         interpolation: "gaussian" draws e from N(0, 1), "uniform" from U(0, 1).
         degradation: "bicubic", "gif", "real" or "mixed", see `degradations.degrade`.
@@ -110,9 +111,9 @@ class CropStream:
     def photo_of_each_sample(self, epoch: int, number: int) -> np.ndarray:
         """(number,) indices of the photographs that an epoch's samples are cut from."""
         random = np.random.default_rng([self.options.seed, epoch])
-        if self.options.sampling == "area":
-            areas = np.array([height * width for height, width in self.shapes()], np.float64)
-            return random.choice(len(self.photos), number, p=areas / areas.sum())
+        if self.options.sampling != "each":
+            weights = sampling_weights(self.shapes(), self.options.sampling)
+            return random.choice(len(self.photos), number, p=weights / weights.sum())
         rounds = -(-number // len(self.photos))
         return np.concatenate([random.permutation(len(self.photos)) for _ in range(rounds)])[:number]
 

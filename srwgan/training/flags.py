@@ -113,7 +113,12 @@ def add_data(add):
     add("--validnum", type=COUNT, default=16, help="held-out crops that the PSNR is measured on")
     add("--cropsz", type=whole(16), default=256, help="side of the high-resolution crops in pixels")
     add("--crops-per-photo", type=COUNT, default=1, help="crops of each photograph in an epoch")
-    add("--sampling", choices=["each", "area"], default="each", help="photographs equally often, or by their pixels")
+    add(
+        "--sampling",
+        choices=["each", "side", "area"],
+        default="each",
+        help="photographs equally often, by the square root of their pixels, or by their pixels",
+    )
     add(
         "--halve-below",
         type=WEIGHT,

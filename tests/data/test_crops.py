@@ -113,7 +113,7 @@ def test_going_on_at_a_step_gives_the_remaining_batches(photos):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("sampling", ["each", "area"])
+@pytest.mark.parametrize("sampling", ["each", "side", "area"])
 @pytest.mark.parametrize(("workers", "replicas"), [(2, 1), (1, 2), (2, 2)])
 def test_workers_together_see_what_one_process_sees(photos, workers, replicas, sampling):
     number = workers * replicas
@@ -137,11 +137,12 @@ def test_every_photograph_equally_often():
         assert np.bincount(levels(high_res)[:, 0, 0, 0] // 40).tolist() == [3] * 5
 
 
-def test_photographs_by_their_area():
-    photos = [np.zeros((16, 16, 3), np.uint8), np.full((32, 24, 3), 200, np.uint8)]  # 1 : 3
-    stream = stream_of(photos, crop=16, scale=4, batch_size=16, crops_per_photo=512, sampling="area")
+@pytest.mark.parametrize(("sampling", "share"), [("area", 0.9), ("side", 0.75)])
+def test_photographs_by_their_size(sampling, share):
+    photos = [np.zeros((16, 16, 3), np.uint8), np.full((48, 48, 3), 200, np.uint8)]  # 1 : 9
+    stream = stream_of(photos, crop=16, scale=4, batch_size=16, crops_per_photo=512, sampling=sampling)
     chosen = stream.photo_of_each_sample(0, 4000)
-    assert abs(chosen.mean() - 0.75) < 0.03
+    assert abs(chosen.mean() - share) < 0.03
     _, high_res, _ = batches(stream, 0)[0]
     np.testing.assert_array_equal(levels(high_res)[:, 0, 0, 0] // 200, chosen[:16])
 

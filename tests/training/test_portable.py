@@ -103,9 +103,7 @@ class Machine:
 
     def batch(self, step):
         """What this step trains on: (low_res, high_res, e)."""
-        crops = runner.draw_batch(
-            self.data, step, batch_size=BATCH, crop=CROP, seed=3, sampling="area", texture=0, grain=0
-        )
+        crops = runner.draw_batch(self.data, step, batch_size=BATCH, crop=CROP, seed=3, texture=0, grain=0)
         crops = np.array(crops)
         return to_range(downscale(tf.constant(crops), 4)), to_range(crops), positions(tf.constant([3, step], tf.int64))
 
@@ -390,8 +388,10 @@ def test_crops_come_from_all_photographs_by_their_area(machine):
     draws = {"batch_size": 4000, "crop": CROP, "seed": 0, "texture": 0, "grain": 0}
     solid = {**machine.data, "pixels": np.repeat(np.arange(4, dtype=np.uint8), machine.photographs.shapes.prod(1) * 3)}
     areas = machine.photographs.shapes.prod(1)
-    for sampling, shares in (("area", areas / areas.sum()), ("each", np.full(4, 0.25))):
-        crops = np.array(runner.draw_batch(solid, 0, sampling=sampling, **draws))
+    for sampling, shares in (("area", areas), ("side", np.sqrt(areas)), ("each", np.ones(4))):
+        weights = np.power(areas, runner.SAMPLING[sampling]).cumsum()
+        crops = np.array(runner.draw_batch({**solid, "weights": weights}, 0, **draws))
+        shares = shares / shares.sum()
         assert np.bincount(crops[:, 0, 0, 0], minlength=4) / 4000 == pytest.approx(shares, abs=0.03)
         assert all(np.ptp(crop) == 0 for crop in crops[:50])  # of one photograph
 
@@ -420,7 +420,7 @@ def test_texture_is_preferred(machine, tmp_path, make_photo):
     data, _ = photographs.load(machine.mesh, None)
     shapes = photographs.shapes_on_device()
     assert {name: (x.shape, x.dtype) for name, x in data.items()} == {n: (x.shape, x.dtype) for n, x in shapes.items()}
-    draws = {"batch_size": 500, "crop": CROP, "seed": 0, "sampling": "each", "grain": 0}
+    draws = {"batch_size": 500, "crop": CROP, "seed": 0, "grain": 0}
     flat = {
         texture: np.array(runner.draw_batch(data, 0, texture=texture, **draws)).std((1, 2, 3)) == 0
         for texture in (0.0, 1.0)
