@@ -23,24 +23,37 @@ class Discriminator(keras.Model):
         conv2             4x4, stride 2, 1.5 times as many                 H/4
         conv3             4x4, stride 2, 3 times as many                   H/8
         conv4             3x3, 3 times as many                             H/8
+        block1 ...        `blocks` times: x + convolution, activation,
+                          convolution, 3x3, as many                        H/8
         patch_scores      3x3, 1 channel, the score of each patch          H/8
         score             their mean times the square root of their number
           |
         score (1)
 
-    A leaky ReLU of slope 0.2 follows each convolution but the last.
+    A leaky ReLU of slope 0.2 follows each convolution but the last of all and the last of each block.
+
+    A patch is as many pixels wide as its score depends on:
+
+        blocks    0     1     2     3     4
+        pixels   56    88   120   152   184
+
+    The last convolution of each block begins at 0. So a block begins without effect, also one that is added to a trained
+    discriminator, see `grown`.
 
     Args:
         filters: channels of the first convolution, 4 or more.
+        blocks: residual blocks.
         dtype: Keras dtype policy of the convolutions.
 
     Raises:
-        ValueError: fewer filters.
+        ValueError: fewer filters, or a negative number of blocks.
     """
 
-    def __init__(self, filters: int = 64, dtype: Any = None, **kwargs):
+    def __init__(self, filters: int = 64, blocks: int = 0, dtype: Any = None, **kwargs):
         if filters < 4:
             raise ValueError(f"Received: discriminator filters={filters}. Expected 4 or more.")
+        if blocks < 0:
+            raise ValueError(f"Received: discriminator blocks={blocks}. Expected 0 or more.")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         image = keras.Input((None, None, 3), dtype="float32", name="image")
 
@@ -49,24 +62,53 @@ class Discriminator(keras.Model):
         x = conv_block(x, "conv2", filters=filters * 3 // 2, kernel_size=4, strides=2, policy=policy)
         x = conv_block(x, "conv3", filters=filters * 3, kernel_size=4, strides=2, policy=policy)
         x = conv_block(x, "conv4", filters=filters * 3, kernel_size=3, strides=1, policy=policy)
+        for i in range(blocks):
+            x = residual_block(x, f"block{i + 1}", policy=policy)
         patches = layers.Conv2D(1, 3, padding="same", dtype=policy, name="patch_scores")(x)
         score = PatchMean(name="score")(patches)
 
         super().__init__(inputs=image, outputs=score, **kwargs)
-        self.filters = filters
+        self.filters, self.blocks = filters, blocks
+
+    @property
+    def patch_features(self) -> KerasTensor:
+        """(B, H/8, W/8, C), what the patches are scored by."""
+        return self.get_layer("patch_scores").input
 
     def get_config(self):
-        return {"filters": self.filters, "name": self.name}
+        return {"filters": self.filters, "blocks": self.blocks, "name": self.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
 
 
+def grown(discriminator: Discriminator, **more) -> Discriminator:
+    """A larger discriminator that gives the scores of a trained one.
+
+    Args:
+        discriminator: whose weights it takes.
+        more: arguments of `Discriminator` that differ: more blocks.
+    """
+    larger = Discriminator(**{**discriminator.get_config(), **more})
+    for layer in discriminator.layers:
+        larger.get_layer(layer.name).set_weights(layer.get_weights())
+    return larger
+
+
 def conv_block(x: KerasTensor, name: str, *, filters: int, kernel_size: int, strides: int, policy: Any) -> KerasTensor:
     """Convolution and leaky ReLU."""
     x = layers.Conv2D(filters, kernel_size, strides, padding="same", dtype=policy, name=name)(x)
     return LeakyReLU(0.2, dtype=policy, name=f"{name}_lrelu")(x)
+
+
+def residual_block(x: KerasTensor, name: str, *, policy: Any) -> KerasTensor:
+    """x + convolution, leaky ReLU, convolution, the last of which begins at 0."""
+    filters = x.shape[-1]
+    y = conv_block(x, f"{name}_conv1", filters=filters, kernel_size=3, strides=1, policy=policy)
+    options = {"padding": "same", "kernel_initializer": "zeros", "dtype": policy}
+    y = layers.Conv2D(filters, 3, name=f"{name}_conv2", **options)(y)
+    return layers.Add(dtype=policy, name=f"{name}_add")([x, y])
 
 
 @keras.saving.register_keras_serializable("srwgan")

@@ -42,6 +42,7 @@ PATHS = (
 )  # and see `is_path`
 GAN_ALONE = (  # flags that say nothing of a diffusion model
     "dfilters",
+    "dblocks",
     "upsampling",
     "attention",
     "condition",
@@ -178,6 +179,14 @@ def add_networks(add):
     add("--filters", type=whole(4), default=64, help="channels of the generator's residual blocks")
     add("--blocks", type=COUNT, default=8, help="residual blocks of the generator")
     add("--dfilters", type=whole(4), default=64, help="channels of the discriminator's first convolution")
+    add(
+        "--dblocks",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="residual blocks of the discriminator, each of which widens the patches that it scores by 32 pixels from "
+        "56; they begin without effect, so that --init gives them to one with fewer",
+    )
     add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
     add(
         "--upsampling",

@@ -47,7 +47,7 @@ def patch_features(space: str, discriminator) -> Callable:
             8x8, side by side.
     """
     if space == "discriminator":
-        return keras.Model(discriminator.input, discriminator.get_layer("conv4_lrelu").output)
+        return keras.Model(discriminator.inputs[0], discriminator.patch_features)
     return pixel_patches
 
 

@@ -16,7 +16,7 @@ from srwgan.data.div2k import download_div2k
 from srwgan.data.photos import DEFAULT_CACHE, Photos
 from srwgan.data.splits import BUNDLED_PHOTOS, open_split
 from srwgan.networks.diffusion import DiffusionGenerator, from_generator
-from srwgan.networks.discriminator import Discriminator
+from srwgan.networks.discriminator import Discriminator, grown
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
 from srwgan.networks.precision import choose_policy
@@ -164,7 +164,7 @@ def build_networks(args: Namespace) -> Networks:
     if discriminator:
         discriminator = with_precision(discriminator, policy)
     else:
-        discriminator = Discriminator(args.dfilters, dtype=policy)
+        discriminator = Discriminator(args.dfilters, args.dblocks, dtype=policy)
     return Networks(generator, discriminator, average=with_precision(generator, policy))
 
 
@@ -227,7 +227,8 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     """The generator of --init, and the discriminator beside it where there is one and the flags ask for no other.
 
     --init names an exported folder, or what --chkpt_path named when it was exported. A discriminator is looked for in
-    the generator's folder, and then in the folder NAME_Dis beside NAME_Gen.
+    the generator's folder, and then in the folder NAME_Dis beside NAME_Gen. It is taken where it has as many filters as
+    the flags ask for and no more blocks.
     """
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
     generator = load_generator(folder)
@@ -238,10 +239,16 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     check_same_shape(args, generator, name="init", folder=folder, given=("scale", "condition"))
     beside = f"{folder.rstrip('/').removesuffix('_Gen')}_Dis"
     discriminator = load_discriminator(folder) or load_discriminator(beside)
-    if discriminator and args.dfilters not in (default_of("dfilters"), discriminator.filters):
-        discriminator = None
+    discriminator = discriminator and discriminator_asked_for(args, discriminator)
     log.info("Starting from %s, %s", folder, "and its discriminator" if discriminator else "with a new discriminator")
     return generator, discriminator
+
+
+def discriminator_asked_for(args: Namespace, found: Discriminator) -> Discriminator | None:
+    """A discriminator that was found, grown where the flags ask for more; None where they ask for another."""
+    if args.dfilters not in (default_of("dfilters"), found.filters) or 0 < args.dblocks < found.blocks:
+        return None
+    return grown(found, blocks=args.dblocks) if args.dblocks > found.blocks else found
 
 
 def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int) -> DiffusionTrainer:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.networks.discriminator import Discriminator, PatchMean, SpaceToDepth
+from srwgan.networks.discriminator import Discriminator, PatchMean, SpaceToDepth, grown
 
 
 def noise(shape, seed=0):
@@ -74,3 +74,54 @@ def test_a_keras_file_gives_the_same_discriminator(discriminator, tmp_path):
 def test_too_few_filters_are_named():
     with pytest.raises(ValueError, match="Received: discriminator filters=2. Expected 4 or more."):
         Discriminator(2)
+    with pytest.raises(ValueError, match="Received: discriminator blocks=-1. Expected 0 or more."):
+        Discriminator(4, -1)
+
+
+def shaken(discriminator, seed=0):
+    """The same with random weights, so that blocks are not without effect."""
+    random = np.random.default_rng(seed)
+    discriminator.set_weights([random.normal(0, 0.3, w.shape) for w in discriminator.get_weights()])
+    return discriminator
+
+
+@pytest.mark.parametrize(("blocks", "pixels"), [(0, 56), (1, 88), (2, 120)])
+def test_a_patch_is_as_wide_as_the_documentation_says(blocks, pixels):
+    """As far as the gradient of one patch's score reaches."""
+    discriminator, size = shaken(Discriminator(4, blocks)), 200
+    patches = keras.Model(discriminator.input, discriminator.get_layer("patch_scores").output)
+    image = tf.Variable(noise((1, size, size, 3)))
+    with tf.GradientTape() as tape:
+        score = patches(image)[0, 12, 12, 0]
+    reached = np.abs(tape.gradient(score, image)[0]).max(-1) > 0
+    for axis in 0, 1:
+        seen = np.flatnonzero(reached.any(axis))
+        assert seen[-1] - seen[0] + 1 == pixels
+    assert f"{pixels}" in Discriminator.__doc__.split("pixels  ")[1].splitlines()[0].split()[blocks]
+
+
+def test_new_blocks_change_no_score_and_can_be_trained(discriminator):
+    images = noise((2, 32, 32, 3))
+    larger = grown(discriminator, blocks=2)
+    assert (larger.filters, larger.blocks) == (4, 2)
+    np.testing.assert_allclose(larger(images), discriminator(images), rtol=1e-6)
+    with tf.GradientTape() as tape:
+        score = tf.reduce_sum(larger(images))
+    gradients = dict(zip([w.path for w in larger.trainable_weights], tape.gradient(score, larger.trainable_weights)))
+    assert all(np.abs(gradients[f"block{i}_conv2/kernel"]).max() > 0 for i in (1, 2))
+
+
+def test_a_keras_file_gives_the_same_discriminator_with_blocks(tmp_path):
+    larger, images = shaken(Discriminator(4, 2)), noise((1, 16, 16, 3))
+    larger.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    assert loaded.blocks == 2
+    np.testing.assert_array_equal(loaded(images), larger(images))
+
+
+def test_with_blocks_an_images_score_does_not_depend_on_the_rest_of_its_batch():
+    larger, images = shaken(Discriminator(4, 1)), tf.Variable(noise((3, 16, 16, 3)))
+    with tf.GradientTape() as tape:
+        score = larger(images, training=True)[0]
+    gradient = tape.gradient(score, images).numpy()
+    assert gradient[0].any() and not gradient[1:].any()

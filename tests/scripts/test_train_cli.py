@@ -332,6 +332,18 @@ def test_a_generators_folder_may_hold_its_discriminator(flags, filters, own_fold
             np.testing.assert_array_equal(made, before)
 
 
+@pytest.mark.parametrize(("flags", "blocks"), [([], 1), (["--dblocks", "3"], 3)])
+def test_a_discriminator_grows_by_blocks(flags, blocks, own_folder, caplog):
+    caplog.set_level(logging.INFO, "srwgan")
+    export_generator(Generator(4, 1, 4), "start", served=False)
+    critic = Discriminator(4, 1)
+    critic.save(own_folder / "start" / DISCRIMINATOR_FILE)
+    _, found, _ = setup.build_networks(build_parser().parse_args(["--init", "start", "--precision", "float32", *flags]))
+    assert (found.filters, found.blocks) == (4, blocks) and "and its discriminator" in caplog.text
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(found(images), critic(images), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "flags",
     [
