@@ -37,8 +37,8 @@ class Discriminator(keras.Model):
         blocks    0     1     2     3     4
         pixels   56    88   120   152   184
 
-    The last convolution of each block begins at 0. So a block begins without effect, also one that is added to a trained
-    discriminator, see `grown`.
+    The last convolution of each block begins at 0. So a block begins without effect, and `grown` can add one to a
+    trained discriminator.
 
     Args:
         filters: channels of the first convolution, 4 or more.
