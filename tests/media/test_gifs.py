@@ -485,6 +485,40 @@ def test_undithered_mapping_is_nearly_the_nearest_color():
     assert distances[np.arange(len(chosen)), chosen].mean() < 1.03 * distances.min(1).mean()
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_ordered_mapping_is_what_its_definition_gives_color_by_color(monkeypatch, channels):
+    """Beside a plain computation: a pair for each cell, a share for each color, Bayer's threshold."""
+    monkeypatch.setattr(palettes, "BAND", 1000)  # several bands, the last one smaller, and cells that are met in each
+    rng = np.random.default_rng(0)
+    palette = np.unique(rng.integers(0, 256, (60, 3), dtype=np.uint8), axis=0)
+    pixels = np.concatenate([photograph(67, 53), rng.integers(0, 256, (53, 67, 1), dtype=np.uint8)], 2)[..., :channels]
+    origin = 3, 13
+    mapper = PaletteMapper(palette)
+    mapper.indices(pixels[20:30, 20:30])  # so that some cells were met before
+    index = mapper.indices(pixels, origin)
+    for (y, x), chosen in np.ndenumerate(index):
+        color = pixels[y, x, :3]
+        first, second = plain_pair(palette.astype(float), color // 4 * 4 + 1.5)
+        towards = palette[second] - palette[first].astype(float)
+        share = (color - palette[first].astype(float)) @ towards / max(towards @ towards, 1)
+        threshold = (BAYER[(y + origin[1]) % 8, (x + origin[0]) % 8] + 0.5) / 64
+        if abs(share - threshold) > 1e-5:  # a hair's breadth from it, rounding decides
+            assert chosen == (second if share > threshold else first), (y, x)
+
+
+def plain_pair(palette, color):
+    """The two colors of a palette that the ordered dither mixes for a color, the darker one first."""
+    first = ((palette - color) ** 2).sum(1).argmin()
+    others = ((palette - palette[first]) ** 2).sum(1).argsort(kind="stable")[1 : palettes.CANDIDATES + 1]
+    towards = palette[others] - palette[first]
+    length = (towards**2).sum(1)
+    share = (towards @ (color - palette[first]) / np.maximum(length, 1)).clip(0, 1)
+    error = ((palette[first] + share[:, None] * towards - color) ** 2).sum(1)
+    second = others[(error + palettes.SPECKLE * share * (1 - share) * length).argmin()]
+    luma = palette @ palettes.LUMA_SHARES
+    return (second, first) if luma[first] > luma[second] else (first, second)
+
+
 def test_ordered_dither_shows_the_wanted_color_in_the_mean():
     """Of two grays 16 apart, n / 16 of the pixels take the lighter, each where Bayer's threshold is below that."""
     palette = np.uint8([[100] * 3, [116] * 3])

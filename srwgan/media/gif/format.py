@@ -7,12 +7,23 @@ DITHERS = ("none", "ordered", "floyd-steinberg")  # see `palettes.PaletteMapper`
 LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 
+def as_words(pixels):
+    """RGB or RGBA (..., 3 or 4) uint8 -> one uint32 each (...): red in its lowest byte. The highest may be anything."""
+    pixels = np.ascontiguousarray(pixels)
+    if pixels.shape[-1] == 4:
+        return pixels.view("<u4")[..., 0]
+    words = np.empty(pixels.shape[:-1], "<u4")
+    if words.size:
+        # Four bytes from every third one, which is twice as fast as channel by channel. The last pixel has but three.
+        flat = words.reshape(-1)
+        flat[:-1] = np.ndarray(words.size - 1, "<u4", pixels, strides=(3,))
+        flat[-1] = int.from_bytes(pixels[(-1,) * (pixels.ndim - 1)].tobytes(), "little")
+    return words
+
+
 def pack(pixels):
     """RGB or RGBA (..., 3 or 4) uint8 -> one uint32 each (...), opaque where alpha is 128 or more, 0 elsewhere."""
-    packed = np.full(pixels.shape[:-1] + (4,), 255, np.uint8)
-    for channel in range(3):  # three times as fast as all channels at once
-        packed[..., channel] = pixels[..., channel]
-    packed = packed.view(np.uint32)[..., 0]
+    packed = as_words(pixels) | np.uint32(0xFF000000)
     if pixels.shape[-1] == 4:
         packed[pixels[..., 3] < 128] = 0
     return packed

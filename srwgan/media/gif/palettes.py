@@ -5,13 +5,12 @@ A palette is an array (N, 3) of uint8 RGB. Frames are uint8 arrays (H, W, 3) or 
 
 import heapq
 import itertools
-import mmap
 from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
-from srwgan.media.gif.format import DITHERS, select
+from srwgan.media.gif.format import DITHERS, as_words, select
 from srwgan.pixels import LUMA_SHARES
 
 HISTOGRAM_BITS = 6
@@ -21,6 +20,7 @@ CANDIDATES = 32
 # Colors compared with a palette at once. So few are multiplied in the calling thread: NumPy's threads for larger
 # products keep the processors busy while the generator needs them. And their distances fit in a cache.
 BLOCK = 256
+BAND = 1 << 15  # pixels that are mapped at once: what is made of them on the way fits in a processor's own cache
 
 # The weight of a pair's distance against the error of its mean. At 0 every area is speckled. At 1 nothing is dithered.
 SPECKLE = 0.3
@@ -175,28 +175,28 @@ def differences(palette, neighbors):
 
 
 def color_codes(pixels):
-    """Each pixel (..., 3 or 4) as one number of 24 bits: its cell's, then its place in the cell.
+    """Each pixel (N, 3 or 4) as one number of 24 bits: its cell's, then its place in the cell.
 
     A cell is a cube of 4 x 4 x 4 colors. It is told by the upper 6 bits of each channel, its colors by the lower 2:
 
-        red   RRRRRRrr          code   BBBBBB RR | GGGGGG RR | RR rr gg bb
-        green GGGGGGgg                 byte 2      byte 1      byte 0
-        blue  BBBBBBbb                 `----------- cell ---------' `-----' place in the cell
+        pixel   BBBBBBbb GGGGGGgg RRRRRRrr        code   BBBBBBGG GGGGRRRR RRrrggbb
+                                                         `----- cell -----' `----' place in the cell
 
-    So the colors of a cell stand together in a table, and three shifts of bytes make the code.
+    So the colors of a cell stand together in a table.
     """
-    r, g, b = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
-    codes = np.zeros(pixels.shape[:-1] + (4,), np.uint8)
-    codes[..., 0] = r * 16 | (g & 3) * 4 | b & 3  # * 16 as << 4, which is slower
-    codes[..., 1] = g & 252 | r >> 4 & 3
-    codes[..., 2] = b & 252 | r >> 6
-    return codes.view("<i4")[..., 0]
+    words = as_words(pixels)
+    codes = words & 0x030303
+    codes *= 1 << 20 | 1 << 10 | 1  # moves the three pairs of bits next to each other, to the bits 16 to 21
+    codes >>= 16
+    codes &= 63
+    for channel, shift in ((0xFC, 4), (0xFC00, 2), (0xFC0000, 0)):
+        codes |= (words & channel) << shift
+    return codes.astype(np.intp)  # as each look into a table would make them
 
 
 def cell_corners(cells):
     """The darkest color of each cell, (N, 3) float32. `cells` are codes without their lowest 6 bits."""
-    red = cells & 15 | (cells >> 10 & 3) << 4
-    return 4 * np.stack([red, cells >> 4 & 63, cells >> 12], axis=1).astype(np.float32)
+    return 4 * np.stack([cells & 63, cells >> 6 & 63, cells >> 12], axis=1).astype(np.float32)
 
 
 def color_bins(pixels, bits):
@@ -217,8 +217,9 @@ class PaletteMapper:
 
     The pair is the same for all colors of a cell (see `color_codes`). Its first color is the palette's nearest to the
     cell. Its second one minimizes |wanted - mix|^2 + SPECKLE t (1 - t) |first - second|^2, after Yliluoma, "Arbitrary-
-    palette positional dithering algorithm", 2011. The share t follows from the color itself. Pair and share are kept
-    for each of the 2^24 colors whose cell was met, so that a pixel costs one look into a table.
+    palette positional dithering algorithm", 2011. The share t follows from the color itself. Pairs are
+    kept for the 2^18 cells, shares for the 2^24 colors, once a cell was met. So a pixel costs two looks into tables, of
+    which the smaller one fits in a processor's cache, and a cell is one line of a cache in the other.
 
     Args:
         palette: (1 to 256, 3) uint8.
@@ -237,25 +238,36 @@ class PaletteMapper:
         self._neighbors = nearest_others(self.palette)
         self._towards = differences(self.palette, self._neighbors)
         self._lengths = (self._towards**2).sum(0)
-        # Four bytes for each color's code: first, second, the second's share in 64ths, 1. All are 0 where the color's
-        # cell was not met. np.zeros asks for huge pages, which a few scattered cells would fill: all 64 MB of them.
-        self._entries = np.frombuffer(mmap.mmap(-1, CELLS * CELL_COLORS * 4), np.uint32)
+        self._pairs = np.zeros(CELLS, "<u2")  # the first color in the lower byte, the second in the upper one
+        # The second's share of each color in 64ths, plus 1; 0 where the color's cell was not met.
+        self._shares = np.zeros(CELLS * CELL_COLORS, np.uint8)
         self._error = np.zeros(CELLS, np.float32)
 
     def indices(self, pixels, origin=(0, 0)):
         """Palette indices (H, W) uint8 of pixels (H, W, 3 or 4) uint8 whose top left corner is at `origin` (x, y)."""
         if self.dither == "floyd-steinberg":
             return self._diffused(pixels)
-        entries = self._filled_entries(color_codes(pixels))
-        first, second, share = (entries[..., byte] for byte in range(3))
-        above = share > bayer_pattern(*first.shape, *(start % 8 for start in origin))
-        return select(above, second, first)
+        height, width, channels = pixels.shape
+        rows = 8 * max(1, BAND // (8 * width))  # whole repeats of the pattern
+        pattern = bayer_pattern(min(rows, height), width, *(start % 8 for start in origin)).reshape(-1)
+        pixels, result = pixels.reshape(-1, channels), np.empty(height * width, np.uint8)
+        unmet = []
+        for start in range(0, len(pixels), len(pattern)):
+            band = slice(start, start + len(pattern))
+            codes = color_codes(pixels[band])
+            result[band], missing = self._chosen(codes, pattern[: len(codes)])
+            unmet.append(missing + start)
+        unmet = np.concatenate(unmet)  # the places of pixels whose cell is new; filled together, since few take as long
+        self._fill_met_by(pixels[unmet])
+        for start in range(0, len(unmet), BAND):
+            places = unmet[start : start + BAND]
+            result[places], _ = self._chosen(color_codes(pixels[places]), pattern[places % len(pattern)])
+        return result.reshape(height, width)
 
     def mean_squared_error(self, pixels):
         """The mean over pixels (N, 3 or 4) of the squared distance to the nearest palette color, without dither."""
-        codes = color_codes(pixels)
-        self._filled_entries(codes)
-        return float(self._error.take(codes >> 6).mean())
+        self._fill_met_by(pixels)
+        return float(self._error.take(color_codes(pixels) >> 6).mean())
 
     def _diffused(self, pixels):
         holder = Image.new("P", (1, 1))
@@ -263,19 +275,27 @@ class PaletteMapper:
         image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
         return np.asarray(image.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG))
 
-    def _filled_entries(self, codes):
-        """The table's four bytes for each code (...), as (..., 4) uint8. Cells that were not met are filled first."""
-        entries = self._entries.take(codes).reshape(-1)
-        missing = np.flatnonzero(entries == 0)
-        if missing.size:
-            missing_codes = codes.reshape(-1).take(missing)
-            wanted = np.zeros(CELLS, bool)  # faster than np.unique
-            wanted[missing_codes >> 6] = True
-            cells = np.flatnonzero(wanted)
-            for start in range(0, len(cells), BLOCK):
-                self._fill(cells[start : start + BLOCK])
-            entries[missing] = self._entries.take(missing_codes)
-        return entries.view(np.uint8).reshape(*codes.shape, 4)
+    def _chosen(self, codes, thresholds):
+        """Palette indices (N,) of colors, and the places among them of those whose cell was not met, which get any.
+
+        Args:
+            codes: (N,), of the colors.
+            thresholds: (N,), Bayer's at their pixels.
+        """
+        shares = self._shares.take(codes, mode="wrap")  # "wrap" is the fastest; none is out of range
+        pairs = self._pairs.take(codes >> 6, mode="wrap")
+        # Bit operations, since `np.where` is ten times as slow.
+        pairs >>= np.multiply(shares > thresholds + np.uint8(1), 8, dtype=np.uint16)
+        return pairs.astype(np.uint8), np.flatnonzero(shares == 0)
+
+    def _fill_met_by(self, pixels):
+        """Fills the tables for those cells of pixels (N, 3 or 4) that were not met."""
+        cells = color_codes(pixels) >> 6
+        wanted = np.zeros(CELLS, bool)  # faster than np.unique
+        wanted[cells[self._shares.take(cells * CELL_COLORS) == 0]] = True
+        cells = np.flatnonzero(wanted)
+        for start in range(0, len(cells), BLOCK):
+            self._fill(cells[start : start + BLOCK])
 
     def _fill(self, cells):
         corners = cell_corners(cells)
@@ -309,11 +329,9 @@ class PaletteMapper:
         offsets = (corners - palette[first])[..., None] + np.arange(4, dtype=np.float32)
         red, green, blue = np.moveaxis(slope[..., None] * offsets, 1, 0)
         share = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
-        entries = np.empty(share.shape + (4,), np.uint8)
-        entries[..., 0], entries[..., 1] = (index[:, None, None, None] for index in (first, second))
-        entries[..., 2] = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size)  # thresholds that are below the share
-        entries[..., 3] = 1
-        self._entries.reshape(CELLS, CELL_COLORS)[cells] = entries.view(np.uint32).reshape(-1, CELL_COLORS)
+        shares = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size) + 1  # how many thresholds are below the share
+        self._shares.reshape(CELLS, CELL_COLORS)[cells] = shares.reshape(-1, CELL_COLORS)
+        self._pairs[cells] = first | second << 8
 
 
 def check_palette(palette):
