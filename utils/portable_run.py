@@ -11,6 +11,7 @@ minute and at the end, each file written whole:
 
     state.npz     everything that training changes, to go on from (--resume) and to bring back
     average.npz   the averaged generator's weights alone
+    teacher.npz   of a student, the weights of a teacher that --teacher gave
     log.json      losses, PSNR of the held-out crops, rates and images a second
     samples/      pictures of held-out crops: low resolution, what the averaged generator makes of it, the original
 
@@ -42,6 +43,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 
 FORMAT = 1
+FROZEN = ("classifier/", "teacher/")  # what the names of inputs begin with that no step changes
 MOST_BAD_STEPS = 10  # in a row, without a finite gradient
 GRID = 16  # pixels between the places whose texture is known
 SAMPLING = {"each": 0.0, "side": 0.5, "area": 1.0}  # the power of its pixels by which a photograph is drawn
@@ -105,6 +107,13 @@ def build_parser():
     add("--steps", type=whole, help="stop after these batches")
     add("--resume", action="store_true", help="go on from OUT/state.npz, with the rest of the schedule")
     add(
+        "--teacher",
+        type=Path,
+        metavar="OUT",
+        help="of a student: the output folder of its teacher's portable run, or the average.npz in it, in place of the "
+        "teacher that was exported; the student begins as it",
+    )
+    add(
         "--until",
         type=share,
         default=1.0,
@@ -161,7 +170,8 @@ def train(args):
     if args.seconds is None and args.steps is None:
         raise BadInput("Received: neither --seconds nor --steps. Expected one of them, or both.")
     export = Export.read(args.folder)
-    values, progress, log = starting_point(args, export)
+    teacher = teacher_of(args, export)
+    values, progress, log = starting_point(args, export, teacher)
     stop = StopSignals()
     import_jax(args.compilation_cache)
     mesh = device_mesh(args.devices, export.meta["batch_size"])
@@ -175,13 +185,13 @@ def train(args):
     since = time.monotonic()
     data, deadline = loading.result(stop)
     log.seconds["waiting for photographs"] = time.monotonic() - since
-    run = Training(args, export, programs, data, Saved(args.output, export, log, values, progress), deadline)
+    run = Training(args, export, programs, data, Saved(args.output, export, log, values, progress), deadline, teacher)
     with stop:
         return run.run(stop)
 
 
-def starting_point(args, export):
-    """(values, progress, log) of the export or, with --resume, of OUT."""
+def starting_point(args, export, teacher=None):
+    """(values, progress, log) of the export or, with --resume, of OUT; a student begins as a given teacher."""
     state_file = args.output / "state.npz"
     if not args.resume:
         if state_file.exists():
@@ -189,6 +199,8 @@ def starting_point(args, export):
                 f"Received: --output {args.output}, which holds a state. Expected --resume, or a new folder."
             )
         values, progress = read_state(args.folder / "state.npz", export)
+        if teacher:
+            values |= {f"{part}/{name}": value for name, value in teacher.items() for part in ("generator", "average")}
         return values, progress, Log()
     if not state_file.exists():
         raise BadInput(f"Received: --resume without {state_file}. Expected the --output of a run that saved one.")
@@ -198,6 +210,22 @@ def starting_point(args, export):
         progress = dataclasses.replace(progress, fraction=0.0)
     say(f"Going on from {state_file} after {progress.steps} steps")
     return values, progress, Log.read(args.output / "log.json", progress.steps)
+
+
+def teacher_of(args, export):
+    """Name -> array of the teacher of --teacher or, with --resume, of the one that OUT was begun with; {} for none."""
+    path = args.teacher
+    if args.resume:
+        if path:
+            raise BadInput("Received: --teacher with --resume. Expected none: a run keeps the one that it began with.")
+        path = args.output / "teacher.npz"
+        return read_teacher(path, export) if path.exists() else {}
+    if not path:
+        return {}
+    path = path / "average.npz" if path.is_dir() else path
+    teacher = read_teacher(path, export)
+    say(f"The teacher is {path}")
+    return teacher
 
 
 # What is on disk
@@ -239,14 +267,29 @@ class Export:
     def output_names(self, name):
         return [each["name"] for each in self.meta["programs"][name]["outputs"]]
 
-    def classifier(self):
-        """The frozen classifier's weights by name, float32; kernels stored as bfloat16 get zeros behind."""
+    def frozen(self, teacher=None):
+        """The weights that no step changes by name, float32; kernels stored as bfloat16 get zeros behind.
+
+        They are the classifier's and, of a student, the teacher's: those that are given, or those of the export.
+        """
         with np.load(self.folder / "classifier.npz") as stored:
             half = set(self.meta["half_precision"])
-            return {
+            classifier = {
                 name: (stored[name].astype(np.uint32) << 16).view(np.float32) if name in half else stored[name]
                 for name in stored.files
             }
+        if self.teacher_inputs() and not teacher:
+            teacher = read_teacher(self.folder / "teacher.npz", self)
+        return {**classifier, **{f"teacher/{name}": value for name, value in (teacher or {}).items()}}
+
+    def teacher_inputs(self):
+        """Name -> shape of the teacher's weights that its programs take; {} where it is no student's."""
+        inputs = [each for phase in self.meta["phases"] for each in self.meta["programs"][phase]["inputs"]]
+        return {
+            each["name"].removeprefix("teacher/"): tuple(each["shape"])
+            for each in inputs
+            if each["name"].startswith("teacher/")
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +317,30 @@ def read_state(path, export):
         if each["name"] not in values or values[each["name"]].shape != tuple(each["shape"]):
             raise BadInput(f"Received: {path}, whose {each['name']} does not fit {export.folder}. Expected its state.")
     return values, Progress(**about["progress"])
+
+
+def read_teacher(path, export):
+    """Name -> array of the averaged network in `path`, an average.npz or a state.npz, that fits a student's export."""
+    wanted = export.teacher_inputs()
+    if not wanted:
+        raise BadInput(f"Received: a teacher for {export.folder}, which is no student. Expected one with --student.")
+    try:
+        with np.load(path) as stored:
+            names = [name for name in stored.files if name.startswith("average/")]
+            values = {name.removeprefix("average/"): stored[name] for name in names}
+    except Exception as error:  # no such file, a torn zip file, something else: each its own kind
+        raise BadInput(
+            f"Received: {path}, not readable ({first_line(error)}). Expected the average.npz of a diffusion model."
+        ) from error
+    shapes = {name: value.shape for name, value in values.items()}
+    different = sorted(name for name in {*shapes, *wanted} if shapes.get(name) != wanted.get(name))
+    if different:
+        name = different[0]
+        raise BadInput(
+            f"Received: {path}, whose {name} is {shapes.get(name, 'not there')}, where {export.folder} has "
+            f"{wanted.get(name, 'none')}. Expected a diffusion model of the student's filters and blocks."
+        )
+    return values
 
 
 def check_format(content, path):
@@ -640,7 +707,7 @@ class Programs:
 
 
 def compile_steps(export, phase, photographs, data, mesh, args):
-    """Compiled: (state, classifier, data, first step, number, fraction, its growth) -> (state, metrics).
+    """Compiled: (state, frozen, data, first step, number, fraction, its growth) -> (state, metrics).
 
     state is a dict of arrays, donated; metrics is (M,), means over the steps, or the last of what is counted. It ends
     before `number` where too many steps in a row are bad. Without `loops`, `number` is 1.
@@ -665,12 +732,12 @@ def compile_steps(export, phase, photographs, data, mesh, args):
         parts = [jax.lax.with_sharding_constraint(part, divided) for part in parts]
         return dict(zip(("crops", "low_res", "strength"), parts, strict=False))
 
-    def many(state, classifier, data, first, number, fraction, growth):
+    def many(state, frozen, data, first, number, fraction, growth):
         def step(carry):
             i, state, sums, counts, _ = carry
             rates = learning_rates(meta["schedule"], fraction + i * growth, state, jnp)
             key = jnp.stack([jnp.int64(seed), first + i])
-            given = {**state, **classifier, **batch(data, first + i), "rates": rates, "key": key}
+            given = {**state, **frozen, **batch(data, first + i), "rates": rates, "key": key}
             *values, now = program(*[given[name] for name in export.input_names(phase)])
             good = jnp.isfinite(now)
             sums = jnp.where(counted, now, sums + jnp.where(good, now, 0.0))
@@ -691,15 +758,13 @@ def compile_steps(export, phase, photographs, data, mesh, args):
 
     described = meta["programs"][phase]["inputs"]
     state = {each["name"]: struct(each["shape"], each["dtype"]) for each in meta["state"]}
-    classifier = {
-        each["name"]: struct(each["shape"], each["dtype"])
-        for each in described
-        if each["name"].startswith("classifier/")
+    frozen = {
+        each["name"]: struct(each["shape"], each["dtype"]) for each in described if each["name"].startswith(FROZEN)
     }
     data = {name: struct(each.shape, each.dtype) for name, each in data.items()}
     numbers = [struct((), kind) for kind in ("int64", "int64", "float64", "float64")]
     jitted = jax.jit(many, donate_argnums=0, out_shardings=everywhere)
-    return jitted.lower(state, classifier, data, *numbers).compile()
+    return jitted.lower(state, frozen, data, *numbers).compile()
 
 
 def learning_rates(schedule, fraction, state, np):
@@ -730,14 +795,16 @@ def learning_rates(schedule, fraction, state, np):
 class Training:
     """Calls of many steps until the time or the steps are over, with saving, showing and stopping between them."""
 
-    def __init__(self, args, export, programs, data, saved, deadline):
+    def __init__(self, args, export, programs, data, saved, deadline, teacher=None):
         self.args, self.export, self.programs, self.data, self.saved = args, export, programs, data, saved
         self.progress, self.first = saved.progress, saved.progress
         self.schedule = export.meta["schedule"]
         put = partial(put_everywhere, programs.mesh)
         self.state = {each["name"]: put(saved.values[each["name"]]) for each in export.meta["state"]}
-        self.classifier = {name: put(value) for name, value in export.classifier().items()}
+        self.frozen = {name: put(value) for name, value in export.frozen(teacher).items()}
         self.steps_a_second = 0.0
+        if teacher and not args.resume:
+            write_arrays(saved.folder / "teacher.npz", {f"average/{name}": value for name, value in teacher.items()})
         self.saved.write(self.values(), self.progress, self.samples())  # so that a full disk is known before training
         self.started = time.monotonic()
         if deadline is None and args.seconds is not None:
@@ -780,9 +847,9 @@ class Training:
         before, fraction, growth = time.monotonic(), self.fraction(), self.growth()
         counts = [np.int64(self.progress.steps), np.int64(number), np.float64(fraction), np.float64(growth)]
         put = partial(put_everywhere, self.programs.mesh)
-        classifier = {name: self.classifier[name] for name in self.export.input_names(phase) if name in self.classifier}
+        frozen = {name: self.frozen[name] for name in self.export.input_names(phase) if name in self.frozen}
         self.state, metrics = self.programs.phases[phase](
-            self.state, classifier, self.data, *[put(each) for each in counts]
+            self.state, frozen, self.data, *[put(each) for each in counts]
         )
         metrics = dict(
             zip(self.export.meta["programs"][phase]["metrics"], map(float, np.asarray(metrics)), strict=True)

@@ -372,7 +372,17 @@ def schedule(args: Namespace) -> Schedule:
 
 def never_saved(folder: str) -> bool:
     """Whether it is empty, or a run was killed in it before its first checkpoint and may be started again."""
-    ours = {FLAGS_FILE, PHOTOGRAPHS_FILE, HISTORY_FILE, POLICY_FILE, "samples", "tensorboard", "checkpoints", "best"}
+    ours = {
+        FLAGS_FILE,
+        PHOTOGRAPHS_FILE,
+        HISTORY_FILE,
+        POLICY_FILE,
+        "samples",
+        "tensorboard",
+        "checkpoints",
+        "best",
+        "teacher",
+    }
     names = {name for name in os.listdir(folder) if not name.startswith(".")}  # hidden ones are unfinished files
     return names <= ours and not os.path.exists(os.path.join(folder, "checkpoints", "checkpoint"))
 

@@ -404,7 +404,7 @@ def test_the_exported_step_is_tensorflows(stablehlo, flags, tmp_path, monkeypatc
     export = runner.Export.read(Path("step"))
     options = runner.build_parser().parse_args(["step", "--output", "out"])
     data, _ = runner.Photographs(Path("step/photographs.bin"), export, options).load(runner.device_mesh(1, 2), None)
-    crops = np.array(runner.draw_batch(data, 0, batch_size=2, crop=32, seed=3, sampling="each", texture=0, grain=0))
+    crops = np.array(runner.draw_batch(data, 0, batch_size=2, crop=32, seed=3, texture=0, grain=0))
     e = tf.function(lambda key: tf.random.stateless_normal([2, 1], key), jit_compile=True)(
         tf.constant([3, 0], tf.int64)
     )
@@ -415,3 +415,69 @@ def test_the_exported_step_is_tensorflows(stablehlo, flags, tmp_path, monkeypatc
         assert error <= 2e-4 * max(np.abs(wanted).max(initial=0), 1e-6), name
     assert main(["--import-state", "out", "--run-dir", "imported", "--savemodel", "True", "--chkpt_path", "jax"]) == 0
     assert isinstance(load_generator("jax_Gen"), DiffusionGenerator)
+
+
+@pytest.fixture(scope="module")
+def students(stablehlo, trained, flags, tmp_path_factory):
+    """A folder with the exports of two students, of the teachers in `one_Gen` and `other_Gen`."""
+    pytest.importorskip("jax")
+    folder = tmp_path_factory.mktemp("students")
+    network = load_generator(trained / "model_Gen")
+    export_generator(network, folder / "one_Gen", served=False)
+    random = np.random.default_rng(5)
+    network.set_weights([w + random.normal(0, 0.02, w.shape).astype(np.float32) for w in network.get_weights()])
+    export_generator(network, folder / "other_Gen", served=False)
+    for name in ("one", "other"):
+        mine = [*flags[: flags.index("--sampler-steps")], "--student", str(folder / f"{name}_Gen")]
+        assert main([*mine, "--export-step", str(folder / name)]) == 0
+    with np.load(folder / "other" / "state.npz") as state:
+        (folder / "out").mkdir()
+        average = {name: state[name] for name in state.files if name.startswith("average/")}
+        np.savez(folder / "out" / "average.npz", **average)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_teacher_may_come_later_than_the_export(students, flags, tmp_path, monkeypatch):
+    """A run with --teacher is that of an export made from this teacher; resumed and imported it keeps the teacher."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "loops", lambda mesh: False)
+    one, other, out = (str(students / name) for name in ("one", "other", "out"))
+    assert runner.main([one, "--output", "given", "--teacher", out, "--steps", "1", "--until", "0.5"]) == 0
+    assert runner.main([one, "--output", "given", "--resume", "--steps", "1"]) == 0
+    assert runner.main([other, "--output", "exported", "--steps", "2"]) == 0
+    assert runner.main([one, "--output", "another", "--steps", "2"]) == 0
+    given, exported, another = (read_state(name).values for name in ("given", "exported", "another"))
+    assert list(given) == list(exported)
+    assert_close(given.values(), exported.values(), rtol=1e-6, atol=1e-7)
+    assert max(np.abs(given[name] - another[name]).max() for name in given if name.startswith("generator/")) > 1e-3
+    assert main(["--import-state", "given", "--run-dir", "run"]) == 0
+    assert json.loads(Path("run/flags.json").read_text())["flags"]["student"] == str(tmp_path / "run" / "teacher")
+    kept, wanted = (load_generator(folder).get_weights() for folder in ("run/teacher", students / "other_Gen"))
+    assert_close(kept, wanted, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_does_not_fit_is_one_line(students, tmp_path, monkeypatch, capsys):
+    def line_of(*arguments):
+        assert runner.main([str(x) for x in (*arguments, "--steps", 1, "--output", tmp_path / "out")]) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[")]
+        return line
+
+    assert "average.npz, not readable" in line_of(students / "one", "--teacher", tmp_path)
+    with np.load(students / "out" / "average.npz") as stored:
+        average = dict(stored)
+    name = next(name for name in average if name.endswith("/kernel"))
+    np.savez(tmp_path / "wide.npz", **{**average, name: np.zeros((3, 3, 99, 6), np.float32)})
+    line = line_of(students / "one", "--teacher", tmp_path / "wide.npz")
+    assert "is (3, 3, 99, 6), where" in line and "Expected a diffusion model of the student's filters" in line
+    del average[name]
+    np.savez(tmp_path / "less.npz", **average)
+    assert "is not there, where" in line_of(students / "one", "--teacher", tmp_path / "less.npz")
+    assert "--teacher with --resume" in line_of(students / "one", "--teacher", students / "out", "--resume")
+    meta = runner.Export.read(students / "one").meta
+    for entry in meta["programs"].values():
+        entry["inputs"] = [each for each in entry["inputs"] if not each["name"].startswith("teacher/")]
+    monkeypatch.setattr(runner.Export, "read", classmethod(lambda cls, folder: cls(folder, meta)))
+    assert "is no student" in line_of(students / "one", "--teacher", students / "out")
+    assert not (tmp_path / "out").exists()

@@ -680,8 +680,9 @@ def test_a_classifier_is_stored_in_the_precision_of_its_use(photos, tmp_path):
     hyperpixels = Hyperpixels(keras.Model(image, layer(image)), None)
     names = [f"classifier/{weight.path}" for weight in hyperpixels.features.weights]
     assert half_precision_names(hyperpixels) == {names[0]}
-    half = write_classifier(tmp_path / "classifier.npz", hyperpixels, set(names))
-    stored = runner.Export(tmp_path, {"half_precision": half}).classifier()
+    frozen = dict(zip(names, hyperpixels.features.weights, strict=True))
+    half = write_classifier(tmp_path / "classifier.npz", hyperpixels, frozen)
+    stored = runner.Export(tmp_path, {"half_precision": half, "phases": []}).frozen()
     kernel, bias = hyperpixels.features.get_weights()
     assert np.array_equal(stored[names[0]], tf.cast(tf.cast(kernel, tf.bfloat16), tf.float32))
     assert np.array_equal(stored[names[1]], bias)

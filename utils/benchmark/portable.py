@@ -38,7 +38,7 @@ def portable_step(crops):
     from srwgan.training.portable.state import read_values
 
     trainer = build_trainer("float32", "resnet50")
-    values = read_values(trainer) | {name: v.numpy() for name, v in frozen_variables(trainer.hyperpixels).items()}
+    values = read_values(trainer) | {name: v.numpy() for name, v in frozen_variables(trainer).items()}
     values |= {"crops": crops, "rates": np.full(2, 1e-5, np.float32), "key": np.zeros(2, np.int64)}
     program = step_program(trainer, "full", CropOptions(batch_size=BATCH, crop=CROP, scale=SCALE))
     portable_run.import_jax(None)

@@ -15,7 +15,7 @@ from srwgan.data.crops import CropOptions, CropStream, held_out_crops, images_of
 from srwgan.pixels import to_pixels
 from srwgan.training.flags import is_path
 from srwgan.training.photographs import check_same, read_record, record_of
-from srwgan.training.portable import FORMAT
+from srwgan.training.portable import FORMAT, TEACHER
 from srwgan.training.portable.packing import PIXELS, pack_pairs, pack_photographs
 from srwgan.training.portable.program import (
     Program,
@@ -40,6 +40,7 @@ from srwgan.whole_files import folder_written_whole, write_json, written_whole
 
 log = logging.getLogger("srwgan")
 
+CLASSIFIER = "classifier.npz"
 RUNNER = Path(__file__).resolve().parents[3] / "utils" / "portable_run.py"
 NOT_KEPT = (  # flags that are of this machine's own business
     "export_step",
@@ -80,7 +81,9 @@ def export_step(args: Namespace) -> None:
         write_validation(temporary / "validation.npz", validation)
         programs = write_programs(trainer, temporary, phases(args), stream.options, validation)
         used = {each["name"] for entry in programs.values() for each in entry["inputs"]}
-        half = write_classifier(temporary / "classifier.npz", trainer.hyperpixels, used)
+        frozen = {name: variable for name, variable in frozen_variables(trainer).items() if name in used}
+        half = write_classifier(temporary / CLASSIFIER, trainer.hyperpixels, frozen)
+        write_teacher(temporary / TEACHER, frozen)
         precision = trainer.generator.get_layer("first").dtype_policy.name
         facts = {"flags": flags, "versions": versions(), "precision": precision, "half_precision": half}
         if args.degradation != "bicubic":  # so that pairs can be made there too, by utils/portable_pairs.py
@@ -178,13 +181,9 @@ def write_validation(path, validation) -> None:
     """The held-out crops as uint8, for samples and PSNR."""
     low_res, high_res = validation
     _, *strength = tf.nest.flatten(low_res)
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            low_res=to_pixels(images_of(low_res)),
-            high_res=to_pixels(high_res),
-            strength=strength[0].numpy() if strength else np.zeros(len(high_res), np.float32),
-        )
+    strength = strength[0].numpy() if strength else np.zeros(len(high_res), np.float32)
+    images = {"low_res": to_pixels(images_of(low_res)), "high_res": to_pixels(high_res)}
+    write_arrays(path, {**images, "strength": strength})
 
 
 def write_programs(trainer, folder, names: list, options: CropOptions, validation) -> dict:
@@ -208,19 +207,34 @@ def write_program(path: Path, program: Program) -> dict:
     return {"file": path.name, **described, "metrics": program.metrics}
 
 
-def write_classifier(path, hyperpixels, used) -> list:
-    """The frozen weights that programs use, kernels in the precision that they are computed with.
+def write_classifier(path, hyperpixels, frozen) -> list:
+    """Of the frozen variables the classifier's, kernels in the precision that they are computed with.
 
     Returns:
         The names of those that are stored as the bits of bfloat16.
     """
-    weights = {name: v.numpy() for name, v in frozen_variables(hyperpixels).items() if name in used}
+    weights = {name: variable.numpy() for name, variable in frozen.items() if name.startswith("classifier/")}
     half = sorted(half_precision_names(hyperpixels) & set(weights))
     for name in half:
         weights[name] = tf.bitcast(tf.cast(weights[name], tf.bfloat16), tf.uint16).numpy()
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **weights)
+    write_arrays(path, weights)
     return half
+
+
+def write_teacher(path, frozen) -> None:
+    """Of the frozen variables the teacher's, under the names of an averaged network; no file without a teacher."""
+    weights = {
+        f"average/{name.removeprefix('teacher/')}": variable.numpy()
+        for name, variable in frozen.items()
+        if name.startswith("teacher/")
+    }
+    if weights:
+        write_arrays(path, weights)
+
+
+def write_arrays(path, arrays: dict) -> None:
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def facts_of(path: Path) -> dict:

@@ -7,9 +7,13 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
+
 from srwgan.data.crops import CropStream, held_out_crops
+from srwgan.networks.saving import export_generator
 from srwgan.training.history import History
 from srwgan.training.photographs import record_of, write_record
+from srwgan.training.portable import TEACHER
 from srwgan.training.portable.state import State, assign_values, read_state
 from srwgan.training.results import write_results
 from srwgan.training.setup import (
@@ -54,14 +58,20 @@ def import_state(args: Namespace) -> None:
     trainer = build_trainer(alone, build_networks(args), updates=stream.steps() * args.epochs)
     assign_values(trainer, state.values)
     folder = args.run_dir or os.path.join("runs", time.strftime("%Y%m%d-%H%M%S"))
-    start_folder(Namespace(**{**vars(args), "import_state": None}), folder)
+    out = Path(args.import_state)
+    out = out if out.is_dir() else out.parent
+    given = out / TEACHER if args.student and (out / TEACHER).exists() else None
+    teacher = os.path.abspath(os.path.join(folder, "teacher")) if given else args.student
+    start_folder(Namespace(**{**vars(args), "import_state": None, "student": teacher}), folder)
+    if given:  # by --teacher of the portable run: the run that goes on here has to have it too
+        assign_teacher(trainer.teacher, given)
+        export_generator(trainer.teacher, teacher, served=False)
     write_record(folder, record_of(photo_folder(args), photos, held_out))
     validation = held_out_crops(held_out, args.validnum, stream.options)
     run = build_run(args, trainer, stream, validation=validation, folder=folder, chief=True)
     done = min(state.progress.steps, args.epochs * run.steps)
     run.progress.assign(done)
-    out = Path(args.import_state)
-    content = read_json((out if out.is_dir() else out.parent) / "log.json") or {}
+    content = read_json(out / "log.json") or {}
     now = {"psnr": run.validate(), "psnr_bicubic": run.psnr_bicubic}
     run.history = history_of(content, epochs=done // run.steps, steps=run.steps, now=now)
     run.visualizer.on_epoch_end(max(done // run.steps, 1) - 1)
@@ -77,6 +87,13 @@ def import_state(args: Namespace) -> None:
         args.epochs * run.steps,
         folder,
     )
+
+
+def assign_teacher(teacher, path: Path) -> None:
+    """Give the teacher the weights of the averaged network in a file."""
+    with np.load(path) as stored:
+        for weight in teacher.weights:
+            weight.assign(stored[f"average/{weight.path}"])
 
 
 def with_epochs_of(args: Namespace, state: State, steps: int) -> Namespace:

@@ -33,7 +33,7 @@ class Program:
 def step_program(trainer, phase: str, options: CropOptions) -> Program:
     """`trainer.train_batch` of one phase: a state, crops, learning rates and a key to the next state and metrics.
 
-    Inputs are all of `named_variables`, of the frozen classifier what the phase uses (`classifier/...`), and
+    Inputs are all of `named_variables`, of `frozen_variables` what the phase uses, and
         crops (B, C, C, 3) uint8;
         for a degradation their partners low_res (B, C/s, C/s, 3) uint8, which are made here otherwise, and with a
             condition strength (B,) float32;
@@ -73,7 +73,7 @@ def step_program(trainer, phase: str, options: CropOptions) -> Program:
     ]
     lowered = lower(step, specs(described(state) + given))
     rates.now = NO_RATES  # Keras asks once more when they are set anew, where a tensor of the trace has no value
-    frozen = frozen_variables(trainer.hyperpixels)
+    frozen = frozen_variables(trainer)
     outputs = [*described(state), Value("metrics", (len(names),), "float32")]
     return dataclasses.replace(assemble(lowered, state, given, outputs, frozen=frozen), metrics=names)
 
@@ -164,14 +164,24 @@ def assemble(lowered: Lowered, state: dict, given: list, outputs: list, *, froze
     return Program(wrap(lowered, arguments, *types, before=lines), inputs, outputs)
 
 
-def frozen_variables(hyperpixels):
-    """Name -> tf.Variable of the content loss's classifier; {} where there is none."""
-    features = getattr(hyperpixels, "features", None)
-    return {f"classifier/{weight.path}": weight.value for weight in features.weights} if features else {}
+def frozen_variables(trainer) -> dict:
+    """Name -> tf.Variable of what a step uses and does not train.
+
+    These are the content loss's classifier (`classifier/...`) and the teacher of a student (`teacher/...`, with the
+    names that its weights have in its own state behind), as far as there are such.
+    """
+    classifier, teacher = getattr(trainer.hyperpixels, "features", None), getattr(trainer, "teacher", None)
+    networks = {"classifier": classifier, "teacher": teacher}
+    return {
+        f"{part}/{weight.path}": weight.value
+        for part, network in networks.items()
+        if network
+        for weight in network.weights
+    }
 
 
 def half_precision_names(hyperpixels):
-    """Of `frozen_variables`, those that every use of rounds to bfloat16: kernels of layers that compute in it."""
+    """Of the classifier's variables, those that every use of rounds to bfloat16: kernels that layers compute with."""
     features = getattr(hyperpixels, "features", None)
     return {
         f"classifier/{weight.path}"
