@@ -47,17 +47,21 @@ def last_row(text):
 def test_padding_measures_what_the_upscaler_gives_and_two_others(generator, model, data, capsys):
     assert padding.main(["--model", str(model), "--data", str(data)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("| PSNR | zeros | repeated | mirrored |\n|---|---|---|---|\n")
+    assert printed.startswith("| PSNR / LPIPS | zeros | repeated | mirrored |\n|---|---|---|---|\n")
     name, zeros, repeated, mirrored = last_row(printed)
     upscaler = Upscaler(generator, "float32")
     pairs = [read_pair(*paths, scale=2) for _, *paths in find_pairs(data)]
     assert name == str(data)
-    assert repeated == f"{np.mean([psnr(upscaler.image(low), high, shave=2) for low, high in pairs]):.2f}"
-    for figure, mode in zip((zeros, repeated, mirrored), padding.PADDINGS.values(), strict=True):
-        assert (
-            figure
-            == f"{np.mean([psnr(padding.upscale(generator, low, mode), high, shave=2) for low, high in pairs]):.2f}"
-        )
+    distance = LPIPS()
+
+    def figures(upscale):
+        made = [(upscale(low), high) for low, high in pairs]
+        distances = [float(distance(to_range(result[None]), to_range(high[None]))[0]) for result, high in made]
+        return f"{np.mean([psnr(*each, shave=2) for each in made]):.2f} / {np.mean(distances):.4f}"
+
+    assert repeated == figures(upscaler.image)
+    for found, mode in zip((zeros, repeated, mirrored), padding.PADDINGS.values(), strict=True):
+        assert found == figures(lambda low, mode=mode: padding.upscale(generator, low, mode))
 
     low_res = pairs[0][0]
     results = [padding.upscale(generator, low_res, mode).astype(int) for mode in padding.PADDINGS.values()]

@@ -1,4 +1,4 @@
-"""What lies beyond a picture's edges, and how much it matters: PSNR with edges repeated, mirrored and left at zero.
+"""What lies beyond a picture's edges, and how much it matters: PSNR and LPIPS with edges repeated, mirrored, left at 0.
 
     python3 -m utils.studies.padding --model SRWGAN_Gen/faithful --data Set5 Set14
 
@@ -25,9 +25,11 @@ def main(argv=None):
 
         generator = load_generator(args.model)
         check_generator(generator, args.model)
-        print(f"| PSNR | {' | '.join(PADDINGS)} |\n{'|---' * (1 + len(PADDINGS))}|")
+        print(f"| PSNR / LPIPS | {' | '.join(PADDINGS)} |\n{'|---' * (1 + len(PADDINGS))}|")
         for folder, pairs in folders.items():
-            cells = " | ".join(f"{decibels:.2f}" for decibels in mean_psnr(generator, pairs))
+            cells = " | ".join(
+                f"{decibels:.2f} / {distance:.4f}" for decibels, distance in mean_figures(generator, pairs)
+            )
             print(f"| {folder} | {cells} |", flush=True)
     return 0
 
@@ -51,15 +53,19 @@ def check_generator(generator, path):
         raise ValueError(f"Received: --model {path}. Expected one of a known receptive field that takes images alone.")
 
 
-def mean_psnr(generator, pairs):
-    """The mean PSNR in dB over all pictures, for each of `PADDINGS`."""
+def mean_figures(generator, pairs):
+    """The means of PSNR-Y in dB and of LPIPS over all pictures, (paddings, 2), for each of `PADDINGS`."""
+    from srwgan.measuring.lpips import LPIPS
     from srwgan.measuring.metrics import psnr
+    from srwgan.pixels import to_range
 
-    table = []
+    table, distance = [], LPIPS()
     for _, *paths in pairs:
         low_res, original = read_pair(*paths, scale=generator.scale)
-        results = (upscale(generator, low_res, mode) for mode in PADDINGS.values())
-        table.append([psnr(result, original, shave=generator.scale) for result in results])
+        results = [upscale(generator, low_res, mode) for mode in PADDINGS.values()]
+        distances = [float(distance(to_range(each[None]), to_range(original[None]))[0]) for each in results]
+        decibels = [psnr(each, original, shave=generator.scale) for each in results]
+        table.append(list(zip(decibels, distances, strict=True)))
     return np.mean(table, axis=0)
 
 
