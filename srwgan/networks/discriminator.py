@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from keras import KerasTensor, layers
 
+from srwgan.measuring.lpips import unit_length
 from srwgan.networks.layers import LeakyReLU
 
 
@@ -26,6 +27,9 @@ class Discriminator(keras.Model):
         block1 ...        `blocks` times: x + convolution, activation,
                           convolution, 3x3, as many                        H/8
         patch_scores      3x3, 1 channel, the score of each patch          H/8
+        projected_scores  with `semantics`: the patches' scores, plus the
+                          products of their features with a vector that
+                          follows from what the original shows there       H/8
         score             their mean times the square root of their number
           |
         score (1)
@@ -40,16 +44,36 @@ class Discriminator(keras.Model):
     The last convolution of each block begins at 0. So a block begins without effect, and `grown` can add one to a
     trained discriminator.
 
+    With `semantics` its inputs are [image, semantics]: a classifier's features of the original picture, (B, h, w,
+    `semantic_channels`) at any resolution. Original and generated picture get the same ones, so that grass is compared
+    with grass (Lin et al. 2024, SeD, arXiv:2402.19387). They enter each patch's score as a class enters that of the
+    projection discriminator (Miyato and Koyama 2018, arXiv:1802.05637):
+
+        semantics -> semantics_at_patches -> semantics_embedding -> semantics_projection -> <. , features of the patch>
+                     of unit length, H/8     1x1, leaky ReLU        1x1, begins at 0
+
+    No gradient flows to them.
+
     Args:
         filters: channels of the first convolution, 4 or more.
         blocks: residual blocks.
+        semantics: channels of the embedding of semantic features; 0 for a discriminator of one input.
+        semantic_channels: of the features themselves.
         dtype: Keras dtype policy of the convolutions.
 
     Raises:
         ValueError: fewer filters, or a negative number of blocks.
     """
 
-    def __init__(self, filters: int = 64, blocks: int = 0, dtype: Any = None, **kwargs):
+    def __init__(
+        self,
+        filters: int = 64,
+        blocks: int = 0,
+        semantics: int = 0,
+        semantic_channels: int = 0,
+        dtype: Any = None,
+        **kwargs,
+    ):
         if filters < 4:
             raise ValueError(f"Received: discriminator filters={filters}. Expected 4 or more.")
         if blocks < 0:
@@ -65,10 +89,19 @@ class Discriminator(keras.Model):
         for i in range(blocks):
             x = residual_block(x, f"block{i + 1}", policy=policy)
         patches = layers.Conv2D(1, 3, padding="same", dtype=policy, name="patch_scores")(x)
+        inputs = image
+        if semantics:
+            inputs = [image, keras.Input((None, None, semantic_channels), dtype="float32", name="semantics")]
+            y = SemanticsAtPatches(name="semantics_at_patches")([inputs[1], x])
+            y = conv_block(y, "semantics_embedding", filters=semantics, kernel_size=1, strides=1, policy=policy)
+            options = {"use_bias": False, "kernel_initializer": "zeros", "dtype": policy}
+            y = layers.Conv2D(x.shape[-1], 1, name="semantics_projection", **options)(y)
+            patches = ProjectedScores(name="projected_scores")([patches, x, y])
         score = PatchMean(name="score")(patches)
 
-        super().__init__(inputs=image, outputs=score, **kwargs)
+        super().__init__(inputs=inputs, outputs=score, **kwargs)
         self.filters, self.blocks = filters, blocks
+        self.semantics, self.semantic_channels = semantics, semantic_channels
 
     @property
     def patch_features(self) -> KerasTensor:
@@ -76,7 +109,8 @@ class Discriminator(keras.Model):
         return self.get_layer("patch_scores").input
 
     def get_config(self):
-        return {"filters": self.filters, "blocks": self.blocks, "name": self.name}
+        names = ("filters", "blocks", "semantics", "semantic_channels", "name")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -88,7 +122,7 @@ def grown(discriminator: Discriminator, **more) -> Discriminator:
 
     Args:
         discriminator: whose weights it takes.
-        more: arguments of `Discriminator` that differ: more blocks.
+        more: arguments of `Discriminator` that differ: more blocks, semantics where there were none.
     """
     larger = Discriminator(**{**discriminator.get_config(), **more})
     for layer in discriminator.layers:
@@ -157,3 +191,54 @@ class PatchMean(layers.Layer):
 
     def compute_output_shape(self, shape):
         return shape[0], 1
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class SemanticsAtPatches(layers.Layer):
+    """[semantics (B, h, w, C), features of patches (B, H, W, P)] -> (B, H, W, C), the semantics of each patch, float32.
+
+    A stride of a classifier or of the discriminator begins at the picture's corner and is a power of 2. So a patch's
+    semantics are those of the pixel at its place, found by the ratio of strides. A classifier that drops incomplete
+    windows at the last edges has no pixel there, and the last one stands for it.
+
+    Each pixel's vector is scaled to the length sqrt(C), where its elements have a mean square of 1, whatever the
+    classifier's own range. No gradient flows to the semantics.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+
+    def call(self, inputs):
+        semantics, patches = inputs
+        semantics = tf.stop_gradient(tf.cast(semantics, "float32"))
+        for axis in 1, 2:
+            size, wanted = (x.shape[axis] or tf.shape(x)[axis] for x in (semantics, patches))  # XLA needs constants
+            semantics = tf.gather(semantics, nearest(size, wanted), axis=axis)
+        return unit_length(semantics) * semantics.shape[-1] ** 0.5
+
+    def compute_output_shape(self, shapes):
+        (_, _, _, channels), patches = shapes
+        return *patches[:3], channels
+
+
+def nearest(size, wanted) -> tf.Tensor:
+    """For each of `wanted` places the index of the one at it among `size`, whose number is a power of 2 apart."""
+    ratio = tf.cast(wanted, "float32") / tf.cast(size, "float32")
+    ratio = 2.0 ** tf.round(tf.math.log(ratio) / tf.math.log(2.0))
+    middles = tf.range(tf.cast(wanted, "float32")) + 0.5
+    return tf.minimum(tf.cast(middles / ratio, "int32"), size - 1)
+
+
+@keras.saving.register_keras_serializable("srwgan")
+class ProjectedScores(layers.Layer):
+    """[scores (B, h, w, 1), x (B, h, w, P), y (B, h, w, P)] -> scores + <x, y> (B, h, w, 1), in float32."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+
+    def call(self, inputs):
+        scores, x, y = (tf.cast(each, "float32") for each in inputs)
+        return scores + tf.reduce_sum(x * y, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, shapes):
+        return shapes[0]

@@ -57,6 +57,20 @@ def build_hyperpixels(
     return Hyperpixels(keras.Model(backbone.input, outputs), preprocess)
 
 
+def channels_of_last_map(pretrained: str, layers: list[int | str] | None = None) -> int:
+    """The channels of the last map of `build_hyperpixels`, found without weights.
+
+    Raises:
+        ValueError: unknown backbone or layer, or unreadable file.
+    """
+    if pretrained in APPLICATIONS:
+        constructor, _, default_layers = APPLICATIONS[pretrained]
+        backbone = constructor(include_top=False, weights=None, input_shape=(None, None, 3))
+    else:
+        backbone, default_layers = load_own_backbone(pretrained, None), ()
+    return find_layer(backbone, (layers or default_layers or ("none",))[-1]).output.shape[-1]
+
+
 class Hyperpixels:
     """Calls `features` on images in [-1, 1], through the classifier's own preprocessing where it has one.
 

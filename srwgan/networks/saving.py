@@ -62,10 +62,17 @@ def export_generator(
 
 
 def export_discriminator(discriminator: Discriminator, path: str | os.PathLike) -> str | None:
-    """Writes a discriminator as a SavedModel folder with `discriminator.keras`, as `export_generator` does."""
+    """Writes a discriminator as a SavedModel folder with `discriminator.keras`, as `export_generator` does.
+
+    Its serving signature takes `images` and, of one with semantics, `semantics` (B, h, w, C).
+    """
     config = {**discriminator.get_config(), "parameters": discriminator.count_params(), "value_range": [-1, 1]}
     in_float32 = with_precision(discriminator, "float32")
-    return export_network(in_float32, path, DISCRIMINATOR_FILE, config=config, function=lambda d, images: d(images))
+    return export_network(in_float32, path, DISCRIMINATOR_FILE, config=config, function=scores_of)
+
+
+def scores_of(discriminator: Discriminator, *inputs) -> tf.Tensor:
+    return discriminator(list(inputs) if len(inputs) > 1 else inputs[0])
 
 
 def export_network(
@@ -101,6 +108,8 @@ def write_saved_model(network: keras.Model, function: Callable, folder: Path) ->
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32, name="images")]
     if getattr(network, "condition", "none") != "none":
         signature.append(tf.TensorSpec((None,), tf.float32, name="strength"))
+    if getattr(network, "semantics", 0):
+        signature.append(tf.TensorSpec((None, None, None, network.semantic_channels), tf.float32, name="semantics"))
     module.serve = tf.function(lambda *inputs: {"output": function(network, *inputs)}, input_signature=signature)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 

@@ -43,6 +43,7 @@ PATHS = (
 GAN_ALONE = (  # flags that say nothing of a diffusion model
     "dfilters",
     "dblocks",
+    "dsemantics",
     "upsampling",
     "attention",
     "condition",
@@ -186,6 +187,14 @@ def add_networks(add):
         metavar="N",
         help="residual blocks of the discriminator, each of which widens the patches that it scores by 32 pixels from "
         "56; they begin without effect, so that --init gives them to one with fewer",
+    )
+    add(
+        "--dsemantics",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="the discriminator is told what the original shows, by the last of --hyperpixel-layers in N channels; it "
+        "begins without effect, as --dblocks does (0: not told; 64 is a good number)",
     )
     add("--activation", choices=["leaky_relu", "prelu"], default="leaky_relu", help="of the generator")
     add(
@@ -487,6 +496,11 @@ def check(args: Namespace) -> None:
         raise ValueError(f"Received: --content-channels with --content-norm {args.content_norm}. Expected unit.")
     if not (args.advweight or args.rweight or args.cweight):
         raise ValueError("Received: --advweight 0 --rweight 0 --cweight 0. Expected one of them to be positive.")
+    if args.dsemantics and not (args.cweight and args.advweight):
+        raise ValueError(
+            f"Received: --dsemantics {args.dsemantics} with --cweight {args.cweight:g} --advweight "
+            f"{args.advweight:g}. Expected both above 0: the discriminator looks at the content loss's classifier."
+        )
     if args.otspace and not args.otweight:
         raise ValueError(f"Received: --otspace {args.otspace} with --otweight 0. Expected an --otweight above 0.")
     if args.otweight and args.otspace != "pixels" and not args.advweight:

@@ -18,7 +18,7 @@ from srwgan.data.splits import BUNDLED_PHOTOS, open_split
 from srwgan.networks.diffusion import DiffusionGenerator, from_generator
 from srwgan.networks.discriminator import Discriminator, grown
 from srwgan.networks.generator import Generator, with_precision
-from srwgan.networks.hyperpixels import build_hyperpixels, read_channel_weights
+from srwgan.networks.hyperpixels import build_hyperpixels, channels_of_last_map, read_channel_weights
 from srwgan.networks.precision import choose_policy
 from srwgan.networks.saving import load_discriminator, load_generator
 from srwgan.training.control.controller import POLICY_FILE, Controller, policy_of_run
@@ -164,7 +164,7 @@ def build_networks(args: Namespace) -> Networks:
     if discriminator:
         discriminator = with_precision(discriminator, policy)
     else:
-        discriminator = Discriminator(args.dfilters, args.dblocks, dtype=policy)
+        discriminator = Discriminator(args.dfilters, args.dblocks, **semantics_asked_for(args), dtype=policy)
     return Networks(generator, discriminator, average=with_precision(generator, policy))
 
 
@@ -228,7 +228,7 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
 
     --init names an exported folder, or what --chkpt_path named when it was exported. A discriminator is looked for in
     the generator's folder, and then in the folder NAME_Dis beside NAME_Gen. It is taken where it has as many filters as
-    the flags ask for and no more blocks.
+    the flags ask for and no more blocks; blocks and semantics that it lacks are added without effect.
     """
     folder = args.init if os.path.exists(args.init) else f"{args.init}_Gen"
     generator = load_generator(folder)
@@ -246,9 +246,22 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
 
 def discriminator_asked_for(args: Namespace, found: Discriminator) -> Discriminator | None:
     """A discriminator that was found, grown where the flags ask for more; None where they ask for another."""
-    if args.dfilters not in (default_of("dfilters"), found.filters) or 0 < args.dblocks < found.blocks:
+    other_semantics = args.dsemantics and found.semantics not in (0, args.dsemantics)
+    other_filters = args.dfilters not in (default_of("dfilters"), found.filters)
+    if other_filters or 0 < args.dblocks < found.blocks or other_semantics:
         return None
-    return grown(found, blocks=args.dblocks) if args.dblocks > found.blocks else found
+    more = {"blocks": args.dblocks} if args.dblocks > found.blocks else {}
+    if args.dsemantics and not found.semantics:
+        more |= semantics_asked_for(args)
+    return grown(found, **more) if more else found
+
+
+def semantics_asked_for(args: Namespace) -> dict:
+    """The arguments of a `Discriminator` that is told what the original shows; none where the flags ask for no such."""
+    if not args.dsemantics:
+        return {}
+    channels = channels_of_last_map(args.pretrained, hyperpixel_layers(args))
+    return {"semantics": args.dsemantics, "semantic_channels": channels}
 
 
 def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int) -> DiffusionTrainer:
@@ -284,6 +297,8 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
         return build_diffusion_trainer(args, networks, updates=updates)
     generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
+    hyperpixels = find_hyperpixels(args, policy)
+    check_semantics(args, discriminator, hyperpixels)
     rates = rates_of(args)
     controls, generator_control, discriminator_control = None, {}, {}
     if args.controller:
@@ -303,7 +318,7 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
         discriminator_optimizer=build_optimizer(
             args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates, **discriminator_control
         ),
-        hyperpixels=find_hyperpixels(args, policy),
+        hyperpixels=hyperpixels,
         objective=Objective(
             gpweight=args.gpweight,
             cweight=args.cweight,
@@ -332,12 +347,30 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
     )
 
 
+def hyperpixel_layers(args: Namespace) -> list[str] | None:
+    return args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
+
+
+def check_semantics(args: Namespace, discriminator: Discriminator, hyperpixels) -> None:
+    """Raises ValueError where a discriminator that is to be trained looks at features that the flags do not give."""
+    if not discriminator.semantics or not args.advweight or args.warmup_epochs >= args.epochs:
+        return
+    wants = f"a discriminator (of --init {args.init}) that looks at a map of {discriminator.semantic_channels} channels"
+    if hyperpixels is None:
+        raise ValueError(f"Received: --cweight 0 with {wants}. Expected a --cweight above 0, for its classifier.")
+    has = hyperpixels.features.outputs[-1].shape[-1]
+    if has != discriminator.semantic_channels:
+        raise ValueError(
+            f"Received: {wants}, and --hyperpixel-layers whose last one has {has}. Expected the --pretrained "
+            "classifier and last layer that it was trained with."
+        )
+
+
 def find_hyperpixels(args: Namespace, policy: str):
     """The hyperpixels of the content loss, or None where no epoch has one."""
     if not args.cweight or args.warmup_epochs >= args.epochs:
         return None
-    layers = args.hyperpixel_layers.split(",") if args.hyperpixel_layers else None
-    hyperpixels = build_hyperpixels(args.pretrained, layers, args.pretrained_weights, policy)
+    hyperpixels = build_hyperpixels(args.pretrained, hyperpixel_layers(args), args.pretrained_weights, policy)
     if args.content_channels:
         hyperpixels.channel_weights = read_channel_weights(args.content_channels, hyperpixels)
     return hyperpixels
@@ -351,7 +384,9 @@ def build_run(
     if chief:
         low_res, high_res = tf.nest.map_structure(lambda x: x[:PICTURED], validation)
         samples = os.path.join(folder, "samples")
-        visualizer = EpochVisualizer(trainer.generate_average, trainer.discriminator, low_res, high_res, samples)
+        visualizer = EpochVisualizer(
+            trainer.generate_average, shown_critic(trainer, high_res), low_res, high_res, samples
+        )
     return Run(
         trainer,
         stream,
@@ -363,6 +398,13 @@ def build_run(
         tensorboard=args.tensorboard and chief,
         controller=controller,
     )
+
+
+def shown_critic(trainer: Trainer, high_res):
+    """What scores the pictures of an epoch; None for none: a diffusion model's, or where no classifier is loaded."""
+    if not trainer.has_semantics:
+        return trainer.discriminator
+    return trainer.critic_of(trainer.maps_of(high_res)) if trainer.hyperpixels else None
 
 
 def schedule(args: Namespace) -> Schedule:

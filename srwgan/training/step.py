@@ -5,6 +5,7 @@ reconstruction loss and a content loss. Read `Trainer` from top to bottom: `trai
 `discriminator_gradients` and `generator_gradients` are what it is made of, the rest serves these two.
 """
 
+import functools
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -69,11 +70,12 @@ class Trainer:
 
     Args:
         generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1]; with a condition from (images, strength (B,)).
-        discriminator: (B, sH, sW, 3) -> (B, 1).
+        discriminator: (B, sH, sW, 3) -> (B, 1), or one with semantics, which are the last of the hyperpixels.
         average: a second generator, for the exponential moving average of the first one's weights.
         generator_optimizer: a `GuardedAdam`, or any Keras optimizer.
         discriminator_optimizer: the same.
-        hyperpixels: (B, sH, sW, 3) -> list of feature maps; None where the content weight is 0.
+        hyperpixels: (B, sH, sW, 3) -> list of feature maps; None where the content weight is 0 and
+            the discriminator has no semantics.
         objective: which losses are descended, in which form and with which weight.
         options: how a step is taken.
         controls: what a controller moves; None without one.
@@ -156,11 +158,10 @@ class Trainer:
     def discriminator_gradients(self, low_res, high_res, e):
         """Gradients of D(fake) - D(real) + gpweight x penalty by the discriminator's weights."""
         real, fake = self.shifted(high_res), self.shifted(self.generate(low_res, training=False))
+        critic = self.critic_of(self.maps_of(real) if self.has_semantics else None)
         with tf.GradientTape() as tape:
-            difference = discriminator_loss(
-                self.discriminator(real, training=True), self.discriminator(fake, training=True)
-            )
-            penalty, norm = gradient_penalty(self.discriminator, real, fake, e=e, loss_scale=self.loss_scale)
+            difference = discriminator_loss(critic(real, training=True), critic(fake, training=True))
+            penalty, norm = gradient_penalty(critic, real, fake, e=e, loss_scale=self.loss_scale)
             loss = difference + self.objective.gpweight * penalty
             scaled = tf.reduce_mean(loss) * self.loss_scale
         gradients = tape.gradient(scaled, self.discriminator.trainable_variables)
@@ -203,16 +204,19 @@ class Trainer:
 
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, sH, sW, 3)."""
+        weights = self.objective.weights(phase)
+        looks = "content" in weights or ("adversarial" in weights and self.has_semantics)
+        maps = self.maps_of(self.shifted(high_res)) if looks else None
         functions = {
-            "adversarial": self.adversarial_loss,
+            "adversarial": functools.partial(self.adversarial_loss, maps=maps),
             "reconstruction": self.reconstruction_loss,
-            "content": self.content_loss,
+            "content": functools.partial(self.content_loss, maps=maps),
             "lattice": self.lattice_loss,
             "transport": self.transport_loss,
             "steady": self.steady_loss,
         }
         losses, gradients = {}, {}
-        for term in self.objective.weights(phase):
+        for term in weights:
             with tf.GradientTape() as tape:
                 tape.watch(fake)
                 losses[term] = functions[term](high_res, fake)
@@ -220,19 +224,18 @@ class Trainer:
             gradients[term] = tf.cast(tape.gradient(scaled, fake), tf.float32) / self.loss_scale
         return losses, gradients
 
-    # The generator's losses of (real, fake), each (B,).
+    # The generator's losses of (real, fake), each (B,). Two of them look at feature maps of the real images too.
 
-    def adversarial_loss(self, _, fake):
-        return adversarial_loss(self.discriminator(self.shifted(fake), training=False))
+    def adversarial_loss(self, _, fake, *, maps):
+        return adversarial_loss(self.critic_of(maps)(self.shifted(fake), training=False))
 
     def reconstruction_loss(self, real, fake):
         return reconstruction_loss(real, fake, kind=self.objective.reconstruction, luma=self.objective.luma)
 
-    def content_loss(self, real, fake):
-        real_maps = [tf.stop_gradient(maps) for maps in self.hyperpixels(self.shifted(real))]
+    def content_loss(self, _, fake, *, maps):
         fake_maps = self.hyperpixels(self.shifted(fake))
         channel_weights = getattr(self.hyperpixels, "channel_weights", None)
-        return content_loss(real_maps, fake_maps, norm=self.objective.content_norm, channel_weights=channel_weights)
+        return content_loss(maps, fake_maps, norm=self.objective.content_norm, channel_weights=channel_weights)
 
     def lattice_loss(self, real, fake):
         return lattice_loss(real, fake, scale=self.generator.scale)
@@ -261,6 +264,29 @@ class Trainer:
         return steady_loss(fake, put_back, margin=STEADY_MARGIN * scale)
 
     # What serves both steps.
+
+    @property
+    def has_semantics(self):
+        """Whether the discriminator is told what the original shows."""
+        return bool(getattr(self.discriminator, "semantics", 0))
+
+    def maps_of(self, images):
+        """The classifier's feature maps of (B, h, w, 3), to which no gradient flows."""
+        return [tf.stop_gradient(maps) for maps in self.hyperpixels(images)]
+
+    def critic_of(self, maps):
+        """The discriminator as a function of images alone, whose originals have these feature maps.
+
+        It looks at the last of them. The maps are of the same window as the images; a discriminator without semantics
+        needs none.
+        """
+        if not self.has_semantics:
+            return self.discriminator
+
+        def critic(images, training=False):
+            return self.discriminator([tf.convert_to_tensor(images), maps[-1]], training=training)
+
+        return critic
 
     def shifted(self, images):
         """The window of (B, H, W, 3) at this step's offset, `shift` pixels smaller each way."""

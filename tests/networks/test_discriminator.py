@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srwgan.networks.discriminator import Discriminator, PatchMean, SpaceToDepth, grown
+from srwgan.networks.discriminator import Discriminator, PatchMean, SpaceToDepth, grown, nearest
 
 
 def noise(shape, seed=0):
@@ -125,3 +125,71 @@ def test_with_blocks_an_images_score_does_not_depend_on_the_rest_of_its_batch():
         score = larger(images, training=True)[0]
     gradient = tape.gradient(score, images).numpy()
     assert gradient[0].any() and not gradient[1:].any()
+
+
+# Semantics
+
+
+@pytest.fixture(scope="module")
+def told():
+    """A discriminator that is told semantics of 5 channels, of which it makes 6."""
+    return shaken(Discriminator(4, semantics=6, semantic_channels=5))
+
+
+def test_semantics_begin_without_effect_and_can_be_trained(discriminator):
+    images, semantics = noise((2, 32, 32, 3)), noise((2, 2, 2, 5), seed=1)
+    larger = grown(discriminator, blocks=1, semantics=6, semantic_channels=5)
+    np.testing.assert_allclose(larger([images, semantics]), discriminator(images), rtol=1e-6)
+    projection = larger.get_layer("semantics_projection").kernel
+    with tf.GradientTape() as tape:
+        score = tf.reduce_sum(larger([images, semantics]))
+    assert np.abs(tape.gradient(score, projection)).max() > 0
+
+
+def test_semantics_change_scores_and_get_no_gradient(told):
+    images, semantics = tf.constant(noise((2, 32, 32, 3))), [tf.constant(noise((2, 4, 4, 5), seed)) for seed in (1, 2)]
+    with tf.GradientTape() as tape:
+        tape.watch(semantics)
+        score = told([images, semantics[0]])
+    assert not np.allclose(score, told([images, semantics[1]]), rtol=1e-2)
+    assert tape.gradient(score, semantics[0]) is None
+    np.testing.assert_allclose(told([images, 100.0 * semantics[0]]), score, rtol=1e-4)  # whatever their range
+
+
+def test_an_images_score_depends_on_no_others_semantics(told):
+    images, semantics = noise((2, 16, 16, 3)), noise((2, 2, 2, 5))
+    alone = [told([images[i : i + 1], semantics[i : i + 1]])[0] for i in range(2)]
+    np.testing.assert_allclose(told([images, semantics]), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "indices"),
+    [
+        (4, 4, [0, 1, 2, 3]),
+        (15, 16, [*range(15), 14]),  # the classifier drops half a window at the end
+        (7, 16, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6]),
+        (8, 4, [1, 3, 5, 7]),
+        (1, 3, [0, 0, 0]),
+    ],
+)
+def test_semantics_are_those_at_the_patch(size, wanted, indices):
+    assert list(np.array(nearest(size, wanted))) == indices
+    assert list(np.array(tf.function(nearest)(tf.constant(size), tf.constant(wanted)))) == indices
+
+
+def test_semantics_of_one_place_reach_the_patches_there_alone(told):
+    patches = keras.Model(told.inputs, told.get_layer("projected_scores").output)
+    images, semantics = noise((1, 64, 64, 3)), noise((1, 4, 4, 5))
+    changed = semantics.copy()
+    changed[0, 1, 2] *= -1
+    difference = np.abs(patches([images, changed]) - patches([images, semantics]))[0, ..., 0]
+    rows, columns = np.nonzero(difference > 1e-6)
+    assert set(rows) == {2, 3} and set(columns) == {4, 5}
+
+
+def test_a_keras_file_gives_the_same_discriminator_with_semantics(told, tmp_path):
+    told.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    inputs = [noise((1, 16, 24, 3)), noise((1, 1, 3, 5))]
+    assert (loaded.semantics, loaded.semantic_channels) == (6, 5)
+    np.testing.assert_array_equal(loaded(inputs), told(inputs))

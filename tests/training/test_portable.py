@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import io
+import itertools
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from srwgan.training.optimizers import build_optimizer
 from srwgan.training.portable import FORMAT, packing
 from srwgan.training.portable.program import half_precision_names, step_program
 from srwgan.training.portable.state import ABOUT, assign_values, named_variables, read_state, read_values
+from srwgan.training.step import Trainer
 from utils import portable_run as runner
 
 pytestmark = pytest.mark.slow
@@ -151,6 +153,10 @@ def assert_close(values, wanted, tolerance):
     for name, value in wanted.items():
         error = np.abs(values[name].astype(np.float64) - value).max(initial=0)
         assert error <= tolerance * max(np.abs(value).max(initial=0), 1e-6), name
+
+
+def only(chosen, values):
+    return dict(itertools.compress(values.items(), chosen))
 
 
 def test_one_and_ten_steps_are_tensorflows(machine, trained, tmp_path):
@@ -582,6 +588,31 @@ def test_the_awaited_file_sets_the_deadline(tmp_path, monkeypatch):
     (tmp_path / "go").write_text("soon")
     with pytest.raises(runner.BadInput, match="with soon. Expected the seconds left"):
         runner.Photographs.wait_for(tmp_path / "go")
+
+
+def test_a_larger_discriminator_there_and_back(stablehlo, flags, tmp_path, monkeypatch):
+    """One with blocks that is told what the original shows. Its step and one of everything are TensorFlow's."""
+    monkeypatch.chdir(tmp_path)
+    more = ("--dblocks", "1", "--dsemantics", "16", "--warmup-epochs", "0", "--critic-warmup", "1")
+    machine, trainer = Machine(tmp_path / "export", flags("adam", *more)), tensorflow_trainer(flags("adam", *more))
+    for name in "semantics_projection", "block1_conv2":  # which begin at 0
+        kernel = trainer.discriminator.get_layer(name).kernel
+        kernel.assign(0.1 * keras.random.normal(kernel.shape, seed=1))
+    training = machine.training(tmp_path / "out", "--steps", str(STEPS), values=read_values(trainer))
+    for step, phase in enumerate(("critic", "full")):
+        metrics, measured = trainer.train_batch(machine.batch(step), phase), training.call(phase, 1)
+        assert {name: float(metrics[name]) for name in measured} == pytest.approx(measured, rel=1e-3, abs=1e-5)
+    gradients = ["_momentum" in name for name in read_values(trainer)]  # Adam's first steps are of their signs alone
+    assert any(gradients)
+    assert_close(*(only(gradients, values) for values in (training.values(), read_values(trainer))), TEN_STEPS)
+    training.save()
+
+    monkeypatch.setattr(Trainer, "train_batch", Trainer.train_batch.python_function)
+    assert main(["--import-state", "out", "--run-dir", "run"]) == 0
+    assert main(["--resume", "run", "--savemodel", "True"]) == 0
+    assert json.loads(Path("run/history.json").read_text())["batches"] == STEPS
+    critic = keras.models.load_model("SRWGAN_Dis/discriminator.keras", compile=False)
+    assert (critic.blocks, critic.semantics, critic.semantic_channels) == (1, 16, 4)
 
 
 # Packing

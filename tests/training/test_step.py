@@ -27,13 +27,29 @@ def hyperpixels(images):
     return [tf.nn.avg_pool2d(images, 2, 2, "VALID") + 0.5, tf.square(images[:, ::2]) + 0.1]
 
 
-def networks(policy="float32", seed=0):
+TOLD = {"blocks": 1, "semantics": 4, "semantic_channels": 3}  # a discriminator that is told the last hyperpixels
+
+
+def networks(policy="float32", seed=0, **critic):
     keras.utils.set_random_seed(seed)
-    return Generator(4, 1, 2, dtype=policy), Discriminator(4, dtype=policy)
+    generator, discriminator = Generator(4, 1, 2, dtype=policy), Discriminator(4, dtype=policy, **critic)
+    for name in ("semantics_projection", "block1_conv2") if critic else ():
+        kernel = discriminator.get_layer(name).kernel
+        kernel.assign(0.1 * keras.random.normal(kernel.shape))
+    return generator, discriminator
 
 
-def build(objective=WEIGHTS, rate=0.05, *, optimizer=keras.optimizers.SGD, policy="float32", strategy=None, **options):
-    generator, discriminator = networks(policy)
+def build(
+    objective=WEIGHTS,
+    rate=0.05,
+    *,
+    optimizer=keras.optimizers.SGD,
+    policy="float32",
+    strategy=None,
+    critic=None,
+    **options,
+):
+    generator, discriminator = networks(policy, **(critic or {}))
     return Trainer(
         generator,
         discriminator,
@@ -214,6 +230,67 @@ def gradient_norms(generator, discriminator, low_res, high_res):
     return norms
 
 
+def test_the_critic_is_told_of_the_originals_and_no_gradient_reaches_the_classifier(eagerly):
+    """Both steps against discriminators that get the originals' features as constants."""
+    low_res, high_res, e = batch()
+    trainer = build(critic=TOLD)
+    bias = tf.Variable([0.0, 0.0, 0.0])  # a classifier's weight
+    trainer.hyperpixels = lambda images: [maps + bias for maps in hyperpixels(images)]
+    with tf.GradientTape() as tape:
+        metrics = trainer.train_batch((low_res, high_res, e))
+        total = metrics["gradient_penalty"] + metrics["adversarial"]
+    assert not np.any(tape.gradient(total, bias, unconnected_gradients="zero"))
+
+    generator, discriminator = networks(**TOLD)
+    constant = hyperpixels(high_res)[-1]
+
+    def told(images):
+        return discriminator([images, constant])
+
+    told.trainable_variables = discriminator.trainable_variables
+    wasserstein = tf.reduce_mean(told(high_res)) - tf.reduce_mean(told(generator(low_res)))
+    hand_critic_step(generator, told, low_res, high_res, e[:, 0], WEIGHTS.gpweight)
+    np.testing.assert_allclose(metrics["wasserstein"], wasserstein, rtol=1e-3, atol=1e-6)
+    _, losses = hand_losses(generator, told, low_res, high_res)
+    for term in TERMS:
+        np.testing.assert_allclose(metrics[term], losses[term], rtol=1e-3, atol=1e-6)
+
+    def loss():
+        _, losses = hand_losses(generator, told, low_res, high_res)
+        return sum(weight * losses[term] for term, weight in WEIGHTS.weights("full").items())
+
+    sgd(generator, loss)
+    assert_weights(trainer.discriminator, discriminator.get_weights())
+    assert_weights(trainer.generator, generator.get_weights())
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_only_the_originals_tell_is_learned(eagerly, told):
+    """Bright originals come out dark and dark ones bright: of real and generated pictures as many are bright."""
+    bright = np.float32([1, -1])[:, None, None, None] * 0.5
+    low_res, high_res = tf.constant(-bright * np.ones((2, 8, 8, 3))), tf.constant(bright * np.ones((2, 16, 16, 3)))
+    low_res, high_res = tf.cast(low_res, tf.float32), tf.cast(high_res, tf.float32)
+    critic = TOLD if told else None
+    trainer = build(rate=0.01, optimizer=build_optimizer, critic=critic)
+    trainer.hyperpixels = lambda images: [tf.nn.avg_pool2d(images, 8, 8, "VALID")]
+    random = tf.random.Generator.from_seed(0)
+    for _ in range(20):
+        metrics = trainer.train_batch((low_res, high_res, random.uniform([2, 1])), "critic")
+    assert metrics["wasserstein"] > 2 if told else abs(metrics["wasserstein"]) < 0.2
+
+
+def test_the_window_of_the_originals_is_the_critics(eagerly):
+    """The classifier sees as many pixels, from the same offset, as the discriminator."""
+    low_res, high_res, e = batch()
+    trainer = build(critic=TOLD, shift=3)
+    seen = []
+    trainer.hyperpixels = lambda images: seen.append(images) or hyperpixels(images)
+    real = trainer.shifted(high_res)
+    trainer.train_batch((low_res, high_res, e), "critic")
+    (window,) = seen
+    np.testing.assert_array_equal(window, real)
+
+
 def test_gradient_weighting_divides_by_a_running_mean_of_the_norms(eagerly):
     objective = replace(WEIGHTS, weighting="gradient")
     trainer = build(objective, rate=1e-3)
@@ -304,8 +381,9 @@ def test_gradients_are_brought_down_to_the_clip_norm(eagerly):
         np.testing.assert_allclose(step_length(free * 10, network, phase), free, rtol=1e-3)
 
 
-def test_a_batch_in_parts_makes_the_same_step(eagerly):
-    whole, parts = build(), build(accumulate=2)
+@pytest.mark.parametrize("critic", [None, TOLD], ids=["plain", "told"])
+def test_a_batch_in_parts_makes_the_same_step(eagerly, critic):
+    whole, parts = build(critic=critic), build(critic=critic, accumulate=2)
     one, other = whole.train_batch(batch()), parts.train_batch(batch())
     assert_weights(parts.generator, whole.generator.get_weights())
     assert_weights(parts.discriminator, whole.discriminator.get_weights())
@@ -404,7 +482,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 
 def build(strategy):
     with strategy.scope():
-        return t.build(rate=1e-4, optimizer=build_optimizer, strategy=strategy)
+        return t.build(rate=1e-4, optimizer=build_optimizer, strategy=strategy, critic=t.TOLD)
 
 
 def train(trainer, batch):
@@ -601,7 +679,7 @@ def test_options_that_are_off_leave_nothing_in_a_checkpoint(eagerly):
 
 def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(eagerly, tmp_path):
     objective = replace(WEIGHTS, latweight=0, weighting="self-adaptive", otweight=0.5, otspace="discriminator")
-    whole, resumed = (build(objective, 1e-3, optimizer=build_optimizer, shift=2) for _ in range(2))
+    whole, resumed = (build(objective, 1e-3, optimizer=build_optimizer, shift=2, critic=TOLD) for _ in range(2))
     whole.train_batch(batch(seed=0))
     resumed.checkpoint().restore(whole.checkpoint().save(tmp_path / "ckpt")).assert_consumed()
     for trainer in (whole, resumed):
