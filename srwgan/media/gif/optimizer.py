@@ -3,30 +3,37 @@
 import os
 import shutil
 import sysconfig
+import threading
 import warnings
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from srwgan.media.gif.reader import GifReader
+from srwgan.prefetch import give_way
 from srwgan.whole_files import temporary_beside
 
 # gifsicle holds about twice the file in memory.
 LARGEST_BYTES = 64 * 2**20
-# Of a longer file it is tried on so many frames at first, a third each from the start, the middle and the end. Where it
-# does not make these smaller by a hundredth, as hardly ever in what `GifWriter` wrote, the rest is not worth its time.
-TRIED, WORTH = 24, 0.99
+# It is tried on TRIED frames in a row at first: on those from the second one on, EVERY frames further on, and then ever
+# twice as far on: 1 to 4, 25 to 28, 73 to 76, 169 to 172 ... Where it does not make these smaller by a hundredth, as
+# hardly ever in what `GifWriter` wrote, the rest is not worth its time. In a file of fewer than SHORT frames, all are.
+TRIED, EVERY, SHORT, WORTH = 4, 24, 12, 0.99
 
 
-def optimize_gif(path, colors: int | None = None, largest_bytes: int = LARGEST_BYTES) -> bool:
+def optimize_gif(
+    path, colors: int | None = None, largest_bytes: int = LARGEST_BYTES, trial: "Trial | None" = None
+) -> bool:
     """Replaces a GIF by gifsicle's version of it where that is smaller.
 
     The file is left as it is, and a warning of one line says why, where gifsicle does not run, the file is larger than
-    `largest_bytes`, or it has local palettes, which gifsicle would merge. A long file is also left as it is where
-    gifsicle gains less than a hundredth on some of its frames.
+    `largest_bytes`, or it has local palettes, which gifsicle would merge. A file of 12 frames or more is also left as
+    it is where gifsicle gains less than a hundredth on some of them.
 
     Args:
         colors: None, or 2 to 256: then the version has so many colors, and replaces the file whatever its size.
         largest_bytes: of a file that is given to gifsicle.
+        trial: one that was given the file's frames as they were written; by default there is one now.
 
     Returns:
         Whether the file was replaced.
@@ -41,18 +48,18 @@ def optimize_gif(path, colors: int | None = None, largest_bytes: int = LARGEST_B
     reason = reason_to_leave(path, colors, largest_bytes)
     if reason:
         return left_alone(path, reason)
+    if colors is None:
+        with nullcontext(trial) if trial else Trial(path) as trial:
+            if not trial.frames:
+                trial.add_all()
+            if not trial.gains():
+                return False
     folder = temporary_beside(path)
     folder.mkdir()
     try:
         source, result = folder / "source.gif", folder / "result.gif"
+        shutil.copyfile(path, source)  # since pygifsicle takes no other ending than .gif
         try:
-            if colors is None and write_excerpt(path, source):
-                run_gifsicle(source, result, colors)
-                if result.exists() and result.stat().st_size > WORTH * source.stat().st_size:
-                    return False
-                result.unlink(missing_ok=True)
-            # A copy, since pygifsicle takes no other ending than .gif.
-            shutil.copyfile(path, source)
             run_gifsicle(source, result, colors)
         except (ImportError, OSError) as error:
             return left_alone(path, f"gifsicle does not run ({str(error).splitlines()[0]})")
@@ -66,19 +73,74 @@ def optimize_gif(path, colors: int | None = None, largest_bytes: int = LARGEST_B
     return True
 
 
-def write_excerpt(path, target) -> bool:
-    """Writes `TRIED` frames of a GIF that has at least twice as many, as they are stored; else returns False."""
-    with GifReader(path) as reader:
-        count, part = reader.frame_count, TRIED // 3
-        if count < 2 * TRIED:
-            return False
-        chosen = {start + i for start in (0, (count - part) // 2, count - part) for i in range(part)}
-        with open(target, "wb") as file:
-            for number, blocks in enumerate(reader.stored(), -1):  # -1 is the header
-                if number in chosen or number < 0:
-                    file.write(blocks)
-            file.write(b";")
-    return True
+class Trial:
+    """Tries gifsicle on some frames of a GIF, in the background: while the file is still being written.
+
+    It is a context manager, which removes its temporary files at the end. Its `add` is what `GifWriter` takes as
+    `stored`.
+
+    Args:
+        path: of the GIF, beside which there are temporary files.
+
+    Attributes:
+        frames: how many there were so far.
+    """
+
+    def __init__(self, path):
+        self.path, self.frames = Path(path), 0
+        self._header, self._part, self._next = None, [], 1  # `_next` is the first frame of the next part
+        self._folder = None
+        self._thread = ThreadPoolExecutor(1, "srwgan-gifsicle", initializer=give_way)
+        self._sizes = []  # `Future`s of (bytes before, bytes after)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._thread.shutdown(cancel_futures=True)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, blocks: bytes):
+        """Takes what is before the frames; after that a frame's blocks each time, as they are stored."""
+        if self._header is None:
+            self._header = blocks
+            return
+        if self.frames >= self._next:
+            self._part.append(blocks)
+        self.frames += 1
+        if len(self._part) == TRIED:
+            self._sizes.append(self._thread.submit(self._tried, b"".join([self._header, *self._part, b";"])))
+            self._part, self._next = [], 2 * self._next - 1 + EVERY
+
+    def add_all(self):
+        """Takes the frames of the whole file, where these are not so few that all are worth gifsicle's time."""
+        with GifReader(self.path) as reader:
+            if reader.frame_count >= SHORT:
+                for blocks in reader.stored():
+                    self.add(blocks)
+
+    def gains(self) -> bool:
+        """Whether the whole file is worth gifsicle's time. Waits for what is being tried."""
+        sizes = [size.result() for size in self._sizes]
+        if self.frames < SHORT or None in sizes:
+            return True
+        before, after = map(sum, zip(*sizes, strict=True))
+        return after <= WORTH * before
+
+    def _tried(self, data):
+        """The size of a GIF before and after gifsicle; None where that fails."""
+        if self._folder is None:
+            self._folder = temporary_beside(self.path)
+            self._folder.mkdir()
+        source, result = self._folder / "source.gif", self._folder / "result.gif"
+        source.write_bytes(data)
+        result.unlink(missing_ok=True)
+        try:
+            run_gifsicle(source, result, None)
+            return len(data), result.stat().st_size
+        except (ImportError, OSError):
+            return None
 
 
 def run_gifsicle(source, result, colors):
@@ -110,12 +172,19 @@ def timing(path):
         return reader.frame_count, reader.duration_ms, reader.loop
 
 
+PATHS, PATHS_LOCK = [], threading.Lock()  # PATH as it was, once for each block of `environment_on_path` that is run
+
+
 @contextmanager
 def environment_on_path():
     """Puts this Python's own scripts last on PATH: an environment that is not activated has its gifsicle there only."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join(filter(None, [before, sysconfig.get_path("scripts")]))
+    with PATHS_LOCK:
+        PATHS.append(PATHS[0] if PATHS else os.environ.get("PATH", ""))
+        os.environ["PATH"] = os.pathsep.join(filter(None, [PATHS[0], sysconfig.get_path("scripts")]))
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        with PATHS_LOCK:
+            before = PATHS.pop()
+            if not PATHS:
+                os.environ["PATH"] = before

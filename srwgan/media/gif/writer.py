@@ -5,11 +5,13 @@ Blocks are made here. LZW data are made by Pillow. Its own GIF writer holds ever
 
 import os
 import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from srwgan.media.gif.format import CLEAR, KEEP, LOOP_EXTENSIONS, pack, select, split_blocks
 from srwgan.media.gif.palettes import ColorHistogram, PaletteMapper
@@ -31,6 +33,8 @@ class GifWriter:
     An alpha below 128 is transparent.
     Durations are stored in hundredths of a second. What rounding leaves is carried to the next frame, so that the sum
     is exact.
+    A frame is compressed in a thread of its own, while the next one gets its colors. What fails there is raised by the
+    next call.
 
     Args:
         path: where to.
@@ -40,13 +44,24 @@ class GifWriter:
         palette: an array (N <= 255, 3) for all frames (`palettes.build_palette`). "frame" builds one from each frame's
             changed pixels. "adaptive" builds one from the first frame, and a new one where a frame fits it much worse.
         dither: "ordered", "none" or "floyd-steinberg". docs/gif.md has the figures behind the defaults.
+        stored: called with what is in the file, as it is stored: what is before the frames, then each frame's blocks.
+            From the first local palette on it is not called any more.
 
     Raises:
         ValueError: other sizes, durations or options, or no frame at all.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path, size, loop=None, comments=(), palette="adaptive", dither="ordered"):
+    def __init__(
+        self,
+        path,
+        size,
+        loop=None,
+        comments=(),
+        palette="adaptive",
+        dither="ordered",
+        stored: Callable[[bytes], None] | None = None,
+    ):
         self.path = Path(path)
         self.size = check_canvas(size)
         if loop is not None and not 0 <= loop <= 65535:
@@ -56,6 +71,8 @@ class GifWriter:
         self._loop = loop
         self._temporary = temporary_beside(self.path)
         self._file = open(self._temporary, "wb")
+        self._encoder, self._encoding = ThreadPoolExecutor(1, "srwgan-gif"), None  # the latter is a frame's `Future`
+        self._stored = stored
         self._wanted = self._shown = np.zeros(self.size[::-1], np.uint32)
         self._pending = None
         self._carried_ms = 0.0
@@ -99,6 +116,8 @@ class GifWriter:
             if self._pending is None:
                 raise ValueError(f"No frame was written to {self.path}.")
             self._store(None)
+            self._finish_encoding()
+            self._encoder.shutdown()
             self._file.write(b";")
             self._file.close()
             os.replace(self._temporary, self.path)
@@ -108,6 +127,7 @@ class GifWriter:
 
     def discard(self):
         """Removes what was written so far."""
+        self._encoder.shutdown(cancel_futures=True)
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -138,8 +158,25 @@ class GifWriter:
         image = self._pending
         if erased:
             image = image.grown(image.area.union(erased))
-        self._file.write(image.encode(CLEAR if erased else KEEP))
+        self._finish_encoding()  # so that there is one at a time, and in order
+        self._encoding = self._encoder.submit(self._encode, image, CLEAR if erased else KEEP)
         return image.area if erased else Area(0, 0, 0, 0)
+
+    def _finish_encoding(self):
+        """Waits for the frame that is being encoded, and raises what failed."""
+        if self._encoding:
+            self._encoding.result()
+
+    def _encode(self, image, disposal):
+        """Writes an image's blocks, in the encoder's thread."""
+        if not image.is_global:
+            self._stored = None
+        start = self._file.tell()
+        image.write(self._file, disposal)
+        if self._stored:
+            with open(self._temporary, "rb") as file:
+                file.seek(start)
+                self._stored(file.read())
 
     def _write_header(self, palette):
         bits = table_bits(palette)
@@ -150,6 +187,9 @@ class GifWriter:
             self._file.write(b"!\xff\x0b" + LOOP_EXTENSIONS[0] + struct.pack("<BBHB", 3, 1, self._loop, 0))
         for comment in self._comments:
             self._file.write(b"!\xfe" + split_blocks(comment) + b"\0")
+        self._file.flush()
+        if self._stored:
+            self._stored(self._temporary.read_bytes())
 
     def _check(self, frame):
         expected = self.size[::-1]
@@ -275,8 +315,8 @@ class PendingImage:
         arrays = [np.pad(array, margins) for array in (self.indices, self.changed, self.repeated)]
         return PendingImage(area, self.palette, self.is_global, *arrays, self.delay)
 
-    def encode(self, disposal):
-        """The graphic control and image blocks."""
+    def write(self, file, disposal):
+        """Writes the graphic control and image blocks."""
         transparent, bits = len(self.palette), table_bits(self.palette)
         control = struct.pack("<BBHBB", 4, disposal << 2 | 1, self.delay, transparent, 0)
         area = self.area
@@ -284,7 +324,8 @@ class PendingImage:
         place = struct.pack("<HHHHB", area.x, area.y, area.width, area.height, layout)
         table = b"" if self.is_global else color_table(self.palette)
         choices = [select(mask, self.indices, np.uint8(transparent)) for mask in (self.changed, self.repeated)]
-        return b"!\xf9" + control + b"," + place + table + compress(min(choices, key=transitions), bits)
+        file.write(b"!\xf9" + control + b"," + place + table)
+        compress(file, min(choices, key=transitions), bits)
 
 
 def check_canvas(size):
@@ -308,8 +349,14 @@ def transitions(indices):
     return np.count_nonzero(indices[:, 1:] != indices[:, :-1])
 
 
-def compress(indices, bits):
-    """LZW data of indices (h, w), from the code size to the empty block."""
+def compress(file, indices, bits):
+    """Writes LZW data of indices (h, w), from the code size to the empty block.
+
+    Into a file Pillow compresses without holding Python's lock, which the threads of a network need meanwhile.
+    """
     code_size = max(2, bits)
-    data = Image.fromarray(indices).tobytes("gif", "L", code_size, 0)
-    return bytes([code_size]) + data + b"\0"
+    file.write(bytes([code_size]))
+    image = Image.fromarray(indices)
+    ImageFile._save(image, file, [("gif", (0, 0, *image.size), 0, ("L", code_size, 0))])
+    file.write(b"\0")
+    file.flush()
