@@ -49,12 +49,16 @@ def build_hyperpixels(
     elif str(pretrained).endswith(".keras"):
         backbone, default_layers, preprocess = load_own_backbone(pretrained, weights), (), None
     else:
-        raise ValueError(f"Received: pretrained={pretrained}. Expected {', '.join(APPLICATIONS)} or a .keras file.")
+        raise ValueError(unknown(pretrained))
     outputs = [find_layer(backbone, layer).output for layer in (layers or default_layers)]
     if not outputs:
         names = [layer.name for layer in backbone.layers]
         raise ValueError(f"Received: {pretrained} without hyperpixel layers. Expected some of {names}.")
-    return Hyperpixels(keras.Model(backbone.input, outputs), preprocess)
+    return Hyperpixels(keras.Model(backbone.inputs[0], outputs), preprocess)  # a discriminator may have a second input
+
+
+def unknown(pretrained: str) -> str:
+    return f"Received: pretrained={pretrained}. Expected {', '.join(APPLICATIONS)} or a .keras file."
 
 
 def channels_of_last_map(pretrained: str, layers: list[int | str] | None = None) -> int:
@@ -66,8 +70,10 @@ def channels_of_last_map(pretrained: str, layers: list[int | str] | None = None)
     if pretrained in APPLICATIONS:
         constructor, _, default_layers = APPLICATIONS[pretrained]
         backbone = constructor(include_top=False, weights=None, input_shape=(None, None, 3))
-    else:
+    elif str(pretrained).endswith(".keras"):
         backbone, default_layers = load_own_backbone(pretrained, None), ()
+    else:
+        raise ValueError(unknown(pretrained))
     return find_layer(backbone, (layers or default_layers or ("none",))[-1]).output.shape[-1]
 
 

@@ -421,7 +421,8 @@ def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None
     content = read_json(os.path.join(folder, FLAGS_FILE))
     if not isinstance(content, dict) or "flags" not in content:
         raise ValueError(f"Received: --resume {folder}, without a readable {FLAGS_FILE}. Expected the folder of a run.")
-    saved, may_change = content["flags"], set(MAY_CHANGE)
+    # A flag that is newer than the run has had its default there.
+    saved, may_change = {**vars(parser.parse_args([])), **content["flags"]}, set(MAY_CHANGE)
     if content.get("started_in", os.getcwd()) != os.getcwd():
         saved = {
             name: os.path.normpath(os.path.join(content["started_in"], value)) if is_path(name, value) else value

@@ -5,6 +5,7 @@ import pickle
 import signal
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,6 +144,12 @@ def test_savemodel_means_what_it_says(text, value):
         (["--weighting", "adaptive"], "invalid choice: 'adaptive' (choose from"),
         (["--otspace", "pixels"], "Received: --otspace pixels with --otweight 0. Expected an --otweight above 0."),
         (["--otweight", "1", "--advweight", "0"], "Expected --otspace pixels, or an --advweight above 0."),
+        (
+            ["--dsemantics", "8", "--cweight", "0"],
+            "--dsemantics 8 with --cweight 0 --advweight 1. Expected both",
+        ),
+        (["--dsemantics", "8", "--advweight", "0"], "--advweight 0. Expected both above 0: the discriminator looks at"),
+        (["--dblocks", "-1"], "argument --dblocks: Received: -1."),
         (["--otweight", "-1"], "argument --otweight: Received: -1."),
         (["--steadyweight", "1", "--degradation", "gif"], "Received: --steadyweight with --degradation gif"),
         (["--steadyweight", "1", "--cropsz", "16"], "Received: --cropsz 16 with --steadyweight. Expected 32 or more."),
@@ -342,6 +349,52 @@ def test_a_discriminator_grows_by_blocks(flags, blocks, own_folder, caplog):
     assert (found.filters, found.blocks) == (4, blocks) and "and its discriminator" in caplog.text
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(found(images), critic(images), rtol=1e-6)
+
+
+@pytest.fixture
+def classifier(own_folder):
+    """Flags of a content loss with a tiny classifier whose last map has 5 channels."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, 2, name="first")(image)
+    keras.Model(image, keras.layers.Conv2D(5, 3, 2, name="last")(x)).save(own_folder / "classifier.keras")
+    return ["--cweight", "0.1", "--pretrained", "classifier.keras", "--hyperpixel-layers", "first,last"]
+
+
+def test_a_discriminator_is_told_what_the_original_shows(classifier, tiny, own_folder, capsys, eagerly):
+    """From one that was not told, exported with its second input, and taken up again."""
+    export_generator(Generator(4, 1, 4), "start", served=False)
+    Discriminator(4).save(own_folder / "start" / DISCRIMINATOR_FILE)
+    short = ["--cropsz", "32", "--epochs", "1", "--savemodel", "True"]
+    argv = [*tiny, *classifier, *short, "--init", "start", "--dsemantics", "6", "--run-dir", "run"]
+    assert train_SRWGAN.main(argv) == 0
+    critic = load_discriminator("SRWGAN_Dis")
+    assert (critic.semantics, critic.semantic_channels) == (6, 5)
+    assert np.any(critic.get_layer("semantics_projection").get_weights())
+    images, semantics = (np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, n)).astype(np.float32) for n in (3, 5))
+    model = tf.saved_model.load("SRWGAN_Dis")
+    served = model.serve(tf.constant(images), tf.constant(semantics))["output"]
+    np.testing.assert_allclose(served, critic([images, semantics]), rtol=1e-4, atol=1e-5)
+    assert json.loads((own_folder / "run" / "flags.json").read_text())["flags"]["dsemantics"] == 6
+    assert (own_folder / "run" / "samples" / "epoch_0001.png").is_file()
+
+    args = build_parser().parse_args([*tiny, *classifier, "--init", "SRWGAN"])  # as it was exported
+    _, again, _ = setup.build_networks(args)
+    assert (again.semantics, again.semantic_channels) == (6, 5)
+    flags = [*tiny, *short, "--init", "SRWGAN"]
+    other = [*classifier[:-1], "first"]
+    for more, message in (
+        (["--cweight", "0"], "Received: --cweight 0 with a discriminator (of --init SRWGAN) that looks at a map of 5"),
+        (other, "of 5 channels, and --hyperpixel-layers whose last one has 4. Expected the --pretrained"),
+        ([*classifier, "--resume", "run", "--dsemantics", "8"], "--dsemantics 8 with --resume run"),
+    ):
+        assert message in refused([*flags, *more], capsys)
+
+
+def test_flags_that_are_newer_than_a_run_keep_their_defaults(own_folder, capsys):
+    (own_folder / "run").mkdir()
+    (own_folder / "run" / "flags.json").write_text('{"flags": {"seed": 3}}')
+    message = refused(["--resume", "run", "--dblocks", "2"], capsys)
+    assert "--dblocks 2 with --resume run, which was started with --dblocks 0. Expected the same." in message
 
 
 @pytest.mark.parametrize(
