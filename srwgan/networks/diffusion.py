@@ -20,7 +20,7 @@ At t = 1 the estimate is R: one step is a `Generator`. At t = 0 it is z_0 itself
 consistency model (Song et al. 2023, arXiv:2303.01469), whatever the weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -183,19 +183,36 @@ def sampled(generator: Any, low_res: tf.Tensor, sampling: Sampling | None = None
         noise = white_noise(keys, height=height * scale, width=width * scale, top=-around, left=-around)
         return tf.ensure_shape(noise, (low_res.shape[0], None, None, 3))
 
-    noise = plane(0)
+    def renew(noise, step):
+        renewed = renewed_share(path[step], path[step + 1], sampling.stochasticity)
+        return (1 - renewed**2) ** 0.5 * noise + renewed * plane(step + 1) if renewed else noise
+
+    *_, (_, _, residual) = sampling_steps(generator, padded, plane(0), path, around=around, renew=renew)
+    return upsampled(low_res, scale) + crop(residual, around)
+
+
+def sampling_steps(
+    generator: Any, padded: tf.Tensor, noise: tf.Tensor, path: list, *, around: int = 0, renew: Callable | None = None
+) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """The steps of `sampled`, one after another: (z_t, its levels t (B,), the estimate of the residual from it).
+
+    Args:
+        padded: the low resolution with its margin.
+        noise: n of z_1, as large as the result with its margin.
+        path: the levels, 1 to 0.
+        around: high-resolution pixels of the margin.
+        renew: the noise after a step, of that before and the step's number, from 0; None keeps it.
+    """
     residual = tf.zeros_like(noise)
     for step, (level, following) in enumerate(zip(path, path[1:], strict=False)):
-        at_level = tf.fill([batch], level)
+        at_level = tf.fill([tf.shape(padded)[0]], level)
         noisy = noised(residual, noise, at_level)
         residual = generator([padded, noisy, at_level], training=False)
+        yield noisy, at_level, residual
         if following:
             residual = with_margin(crop(residual, around), around)
             noise = placed_inside(noise, crop(noise_in(noisy, residual, level), around), around)
-            renewed = renewed_share(level, following, sampling.stochasticity)
-            if renewed:
-                noise = (1 - renewed**2) ** 0.5 * noise + renewed * plane(step + 1)
-    return upsampled(low_res, scale) + crop(residual, around)
+            noise = renew(noise, step) if renew else noise
 
 
 def placed_inside(outer, inner, margin):
@@ -203,7 +220,8 @@ def placed_inside(outer, inner, margin):
     if not margin:
         return inner
     around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
-    return outer * (1 - tf.pad(tf.ones_like(inner), around)) + tf.pad(inner, around)
+    outside = 1 - tf.pad(tf.ones_like(inner[:1, ..., :1]), around)  # of one sample: it is a constant of a program
+    return outer * outside + tf.pad(inner, around)
 
 
 def diffusion_image_operator(generator: Any, images: tf.Tensor, sampling: Sampling | None = None) -> tf.Tensor:

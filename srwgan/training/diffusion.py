@@ -1,28 +1,24 @@
-"""The training step of the diffusion generator, and of a student distilled from one.
+"""The training step of the diffusion generator; that of a student of one step is in `distillation.py`.
 
 `DiffusionTrainer` is a `Trainer` without a discriminator: replicas, precision, averaged weights, checkpoints and the
-portable step are that one's. Read `network_gradients`, then `denoising_loss` or `consistency_loss`.
+portable step are that one's. Read `network_gradients`, then `denoising_loss`.
 """
 
 import tensorflow as tf
 
 from srwgan.networks.diffusion import sampled, upsampled
-from srwgan.networks.diffusion_process import NOISE, c_out, noise_in, noised, per_pixel
+from srwgan.networks.diffusion_process import NOISE, c_out, noised
 from srwgan.networks.edges import crop, with_margin
 from srwgan.networks.noise import mixed, sample_keys, uniform, white_noise
 from srwgan.networks.sampling import Sampling
 from srwgan.training.accumulation import mean_over_parts
-from srwgan.training.averaging import WeightAverage
-from srwgan.training.balancing import Balance
 from srwgan.training.losses import mean_per_sample
 from srwgan.training.objective import Objective
-from srwgan.training.replicas import maximum_over_replicas, mirrored_variable, sample_means
-from srwgan.training.step import FIRST_LOSS_SCALE, StepOptions, Trainer
+from srwgan.training.replicas import maximum_over_replicas, sample_means
+from srwgan.training.step import Trainer
 
 LOWEST_LEVEL = 1e-3
 LEVEL_USE = 0x5BD1E995  # what a sample's key is combined with for its noise level
-INTERVALS = 16  # of the noise levels, between which a student is to be consistent
-HUBER = 0.03  # where the student's loss turns from squares to absolute values, in units of NOISE
 
 
 class DiffusionTrainer(Trainer):
@@ -34,30 +30,20 @@ class DiffusionTrainer(Trainer):
         generator: a `DiffusionGenerator`.
         average: a second one, for the exponential moving average of the first one's weights.
         generator_optimizer: a `GuardedAdam`, or any Keras optimizer.
-        teacher: a `DiffusionGenerator` to distill; None to train on photographs alone.
         options: how a step is taken.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
 
-    def __init__(
-        self,
-        generator,
-        *,
-        average,
-        generator_optimizer,
-        teacher=None,
-        options: StepOptions | None = None,
-        strategy: tf.distribute.Strategy | None = None,
-    ):
-        self.options, self.strategy = options or StepOptions(), strategy or tf.distribute.get_strategy()
-        self.generator, self.average, self.teacher = generator, average, teacher
-        self.generator_optimizer = generator_optimizer
-        self.discriminator = self.discriminator_optimizer = self.hyperpixels = self.controls = None
-        self.objective = Objective(gpweight=0.0, cweight=0.0, advweight=0.0)
-        generator_optimizer.build(generator.trainable_variables)
-        self.weight_average, self.balance = WeightAverage(generator, average, self.options.ema), Balance(self.objective)
-        self.loss_scale = mirrored_variable(FIRST_LOSS_SCALE if self.options.loss_scaling else 1.0)
-        self.bad_steps, self.bad_in_a_row = mirrored_variable(0.0), mirrored_variable(0.0)
+    def __init__(self, generator, *, average, generator_optimizer, options=None, strategy=None):
+        super().__init__(
+            generator,
+            None,
+            average=average,
+            generator_optimizer=generator_optimizer,
+            objective=Objective(gpweight=0.0, cweight=0.0, advweight=0.0),
+            options=options,
+            strategy=strategy,
+        )
 
     def generate_average(self, low_res, training=False):
         """What the averaged network makes of (B, H, W, 3), with its own number of steps and seed 0."""
@@ -86,9 +72,8 @@ class DiffusionTrainer(Trainer):
         keys = sample_keys(e[:, 0])
         noise = tf.ensure_shape(white_noise(keys, height=height, width=width), residual.shape)
         level = tf.ones_like(e[:, 0]) if phase == "warmup" else noise_levels(keys)
-        loss_of = self.consistency_loss if self.teacher else self.denoising_loss
         with tf.GradientTape() as tape:
-            losses = loss_of(with_margin(low_res, margin), residual, noise, level, margin=margin * scale)
+            losses = self.denoising_loss(with_margin(low_res, margin), residual, noise, level, margin=margin * scale)
             scaled = tf.reduce_mean(losses["g_loss_total"]) * self.loss_scale
         return sample_means(losses), tape.gradient(scaled, self.generator.trainable_variables)
 
@@ -112,47 +97,6 @@ class DiffusionTrainer(Trainer):
         estimate = self.generator([low_res, noised(residual, noise, level), level], training=True)
         error = mean_per_sample(tf.square(crop(estimate - residual, margin)))
         return {"g_loss_total": error / tf.square(c_out(level) * NOISE), "reconstruction": error}
-
-    def consistency_loss(self, low_res, residual, noise, level, *, margin):
-        """How far the student's estimates at both ends of a step of the teacher's are from each other.
-
-        ```
-        z_t --------------------- student --------------------> estimate
-         |                                                          | distance
-        teacher's step --> z_s -- student, without gradient ---> target
-        ```
-
-        Consistency distillation (Song et al. 2023, arXiv:2303.01469), with the pseudo-Huber distance and without an
-        average of the student in the target, as in Song and Dhariwal 2023 (arXiv:2310.14189). Where s is 0, the target
-        is the teacher's own estimate, since a student's estimate at level 0 is its input.
-        """
-        upper = tf.math.ceil(level * INTERVALS) / INTERVALS
-        noisy = noised(residual, noise, upper)
-        target = tf.stop_gradient(self.consistency_target(low_res, noisy, upper))
-        estimate = self.generator([low_res, noisy, upper], training=True)
-        squared = mean_per_sample(tf.square(crop(estimate - target, margin)))
-        error = mean_per_sample(tf.square(crop(estimate - residual, margin)))
-        return {"g_loss_total": tf.sqrt(squared / NOISE**2 + HUBER**2) - HUBER, "reconstruction": error}
-
-    def consistency_target(self, low_res, noisy, upper):
-        """The student's estimate after a step of the teacher's, from level `upper` (B,) to the next lower one."""
-        lower = upper - 1 / INTERVALS
-        estimate = self.teacher([low_res, noisy, upper], training=False)
-        following = noised(estimate, noise_in(noisy, estimate, per_pixel(upper)), lower)
-        return self.generator([low_res, following, lower], training=False)
-
-    def checkpoint(self, **more) -> tf.train.Checkpoint:
-        """All that training changes, under the names of a GAN's checkpoint."""
-        return tf.train.Checkpoint(
-            generator=self.generator,
-            average=self.average,
-            generator_optimizer=self.generator_optimizer,
-            loss_scale=self.loss_scale,
-            averaged_steps=self.weight_average.steps,
-            bad_steps=self.bad_steps,
-            bad_in_a_row=self.bad_in_a_row,
-            **more,
-        )
 
 
 def noise_levels(keys: tf.Tensor) -> tf.Tensor:

@@ -40,13 +40,19 @@ PATHS = (
     "chkpt_path",
     "controller",
 )  # and see `is_path`
-GAN_ALONE = (  # flags that say nothing of a diffusion model
-    "dfilters",
-    "dblocks",
+GAN_ALONE = (
     "dsemantics",
     "upsampling",
     "attention",
     "condition",
+    "otweight",
+    "otspace",
+    "steadyweight",
+    "controller",
+)
+ADVERSARIAL = (  # flags of what a GAN and a student are trained by, and a diffusion model alone is not
+    "dfilters",
+    "dblocks",
     "pretrained",
     "pretrained_weights",
     "hyperpixel_layers",
@@ -60,9 +66,6 @@ GAN_ALONE = (  # flags that say nothing of a diffusion model
     "content_norm",
     "content_channels",
     "weighting",
-    "otweight",
-    "otspace",
-    "steadyweight",
     "shift",
     "interpolation",
     "dstep",
@@ -70,9 +73,9 @@ GAN_ALONE = (  # flags that say nothing of a diffusion model
     "critic_warmup",
     "doptimizer",
     "dlr",
-    "controller",
 )
 SMALLEST_CONTROLLED = 32  # pixels of a held-out crop that LPIPS can see
+STUDENTS_OWN = {"cweight": 0.0, "advweight": 0.0}  # defaults of a student: it needs neither classifier nor critic
 COUNT, POSITIVE, WEIGHT = whole(1), real(0, above=True), real(0)
 
 
@@ -98,8 +101,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class Usual(float):
+    """A default for which a student has another one of its own: a value that was given is a plain float."""
+
+
 class RecipeParser(OneLineParser):
-    """A parser whose @FILE is written as on a command line: several flags on a line, quotes, and `#` for comments."""
+    """A parser whose @FILE is written as on a command line: several flags on a line, quotes, and `#` for comments.
+
+    A student has some defaults of its own.
+    """
+
+    def parse_args(self, args=None, namespace=None):
+        parsed = super().parse_args(args, namespace)
+        for name, value in STUDENTS_OWN.items():
+            if parsed.student and isinstance(getattr(parsed, name), Usual):
+                setattr(parsed, name, value)
+        return parsed
 
     def convert_arg_line_to_args(self, line):
         try:
@@ -166,7 +183,8 @@ def add_networks(add):
     add(
         "--student",
         metavar="DIR",
-        help="with --family diffusion: distill the exported diffusion model in DIR into one of fewer steps",
+        help="with --family diffusion: distill the exported diffusion model in DIR into one of a single step, by the "
+        "GAN's losses against its samples",
     )
     add(
         "--sampler-steps",
@@ -211,7 +229,12 @@ def add_networks(add):
         default="none",
         help="noise: the strength of the degradation is a second input of the generator",
     )
-    add("--init", metavar="DIR", help="go on from an exported generator, and its discriminator where one is there")
+    add(
+        "--init",
+        metavar="DIR",
+        help="go on from an exported generator, and its discriminator where one is there; with --student: from that "
+        "discriminator alone",
+    )
     add(
         "--pretrained",
         default="resnet50",
@@ -224,8 +247,13 @@ def add_networks(add):
 
 def add_losses(add):
     add("--gpweight", type=WEIGHT, default=10.0, help="weight of the gradient penalty")
-    add("--cweight", type=WEIGHT, default=1e-3, help="weight of the content loss; 0 needs no pretrained classifier")
-    add("--advweight", type=WEIGHT, default=1.0, help="weight of the adversarial loss")
+    add(
+        "--cweight",
+        type=WEIGHT,
+        default=Usual(1e-3),
+        help="weight of the content loss; 0, a student's default, needs no pretrained classifier",
+    )
+    add("--advweight", type=WEIGHT, default=Usual(1.0), help="weight of the adversarial loss; a student's default: 0")
     add("--rweight", type=WEIGHT, default=1.0, help="weight of the reconstruction loss")
     add("--latweight", type=WEIGHT, default=0.0, help="weight of the lattice loss, against grids in the result")
     add(
@@ -455,16 +483,20 @@ def check_family(args: Namespace) -> None:
             if getattr(args, name):
                 raise ValueError(f"Received: {flag_of(name)} with --family gan. Expected --family diffusion.")
         return
-    for name in GAN_ALONE:
+    for name in (*GAN_ALONE, *(() if args.student else ADVERSARIAL)):
         if getattr(args, name) != default_of(name):
+            what = "a student" if args.student else "--family diffusion"
             raise ValueError(
-                f"Received: {flag_of(name)} {getattr(args, name)} with --family diffusion, which has no such thing. "
-                "Expected none."
+                f"Received: {flag_of(name)} {getattr(args, name)} with {what}, which has no such thing. Expected none."
             )
-    if args.student and args.init:
-        raise ValueError("Received: --student with --init. Expected one of them: a student begins as its teacher.")
     if args.student and args.warmup_epochs:
         raise ValueError("Received: --student with --warmup-epochs. Expected none: its teacher is trained already.")
+    if args.student and not args.advweight and (args.init or args.critic_warmup):
+        name = "init" if args.init else "critic_warmup"
+        raise ValueError(
+            f"Received: {flag_of(name)} {getattr(args, name)} with --student and --advweight 0, which has no critic. "
+            "Expected an --advweight above 0, or none of it: a student begins as its teacher."
+        )
 
 
 def check(args: Namespace) -> None:

@@ -25,6 +25,7 @@ from srwgan.training.control.controller import POLICY_FILE, Controller, policy_o
 from srwgan.training.control.controls import Controls, most_critic_steps
 from srwgan.training.control.observation import HeldOut
 from srwgan.training.diffusion import DiffusionTrainer
+from srwgan.training.distillation import StudentTrainer
 from srwgan.training.flags import FLAGS_FILE, PHOTOGRAPHS_FILE, default_of, write_flags
 from srwgan.training.history import HISTORY_FILE
 from srwgan.training.objective import Objective
@@ -138,7 +139,7 @@ def crop_options(args: Namespace) -> CropOptions:
 
 
 class Networks(NamedTuple):
-    """What is trained: the generator, a GAN's discriminator, and the generator's averaged twin."""
+    """What is trained: the generator, the discriminator where there is one, and the generator's averaged twin."""
 
     generator: Generator | DiffusionGenerator
     discriminator: Discriminator | None
@@ -155,17 +156,22 @@ def build_networks(args: Namespace) -> Networks:
     policy = choose_policy(args.precision)
     if args.family == "diffusion":
         generator = with_precision(diffusion_generator(args), policy)
-        return Networks(generator, discriminator=None, average=with_precision(generator, policy))
-    if args.init:
+        discriminator = initial_critic(args) if has_critic(args) else None
+    elif args.init:
         generator, discriminator = initial_networks(args)
         generator = with_precision(generator, policy)
     else:
         generator, discriminator = new_generator(args, policy), None
     if discriminator:
         discriminator = with_precision(discriminator, policy)
-    else:
+    elif has_critic(args):
         discriminator = Discriminator(args.dfilters, args.dblocks, **semantics_asked_for(args), dtype=policy)
     return Networks(generator, discriminator, average=with_precision(generator, policy))
+
+
+def has_critic(args: Namespace) -> bool:
+    """Whether there is a discriminator: a GAN always has one, a student for its adversarial loss."""
+    return args.family == "gan" or bool(args.student and args.advweight)
 
 
 def new_generator(args: Namespace, policy) -> Generator:
@@ -237,11 +243,36 @@ def initial_networks(args: Namespace) -> tuple[Generator, Discriminator | None]:
     if not isinstance(generator, Generator):
         raise ValueError(f"Received: --init {folder}, a SavedModel without generator.keras. Expected one with it.")
     check_same_shape(args, generator, name="init", folder=folder, given=("scale", "condition"))
-    beside = f"{folder.rstrip('/').removesuffix('_Gen')}_Dis"
-    discriminator = load_discriminator(folder) or load_discriminator(beside)
-    discriminator = discriminator and discriminator_asked_for(args, discriminator)
+    discriminator = discriminator_of(args, folder)
     log.info("Starting from %s, %s", folder, "and its discriminator" if discriminator else "with a new discriminator")
     return generator, discriminator
+
+
+def initial_critic(args: Namespace) -> Discriminator | None:
+    """The discriminator that a student begins with: that of --init or, without it, of the teacher's folder; or None.
+
+    Raises:
+        ValueError: --init has none that the flags ask for.
+    """
+    folder = args.init or args.student
+    folder = folder if os.path.exists(folder) else f"{folder}_Gen"
+    discriminator = discriminator_of(args, folder)
+    if discriminator and discriminator.semantics:  # those of the teacher's sample are not the photograph's
+        discriminator = None
+    if args.init and not discriminator:
+        raise ValueError(
+            f"Received: --init {args.init} with --student, without a discriminator that the flags ask for. "
+            "Expected a folder with discriminator.keras, trained without --dsemantics."
+        )
+    log.info("The critic is %s", f"that of {folder}" if discriminator else "a new one")
+    return discriminator
+
+
+def discriminator_of(args: Namespace, folder: str) -> Discriminator | None:
+    """The discriminator in a generator's folder NAME_Gen or in NAME_Dis beside it, if the flags ask for no other."""
+    beside = f"{folder.rstrip('/').removesuffix('_Gen')}_Dis"
+    discriminator = load_discriminator(folder) or load_discriminator(beside)
+    return discriminator and discriminator_asked_for(args, discriminator)
 
 
 def discriminator_asked_for(args: Namespace, found: Discriminator) -> Discriminator | None:
@@ -264,24 +295,6 @@ def semantics_asked_for(args: Namespace) -> dict:
     return {"semantics": args.dsemantics, "semantic_channels": channels}
 
 
-def build_diffusion_trainer(args: Namespace, networks: Networks, *, updates: int) -> DiffusionTrainer:
-    """The trainer of a diffusion generator; of a student, with its teacher."""
-    policy = networks.generator.get_layer("first").dtype_policy.name
-    return DiffusionTrainer(
-        networks.generator,
-        average=networks.average,
-        generator_optimizer=build_optimizer(args.glr, kind=args.goptimizer, total_steps=updates, **rates_of(args)),
-        teacher=with_precision(load_generator(args.student), policy) if args.student else None,
-        options=StepOptions(
-            ema=args.ema,
-            clip=args.clip,
-            repeat_edges=args.repeat_edges,
-            accumulate=args.accumulate,
-            loss_scaling=policy == "mixed_float16",
-        ),
-    )
-
-
 def rates_of(args: Namespace) -> dict:
     """What all optimizers of a run share, see `build_optimizer`."""
     return {"schedule": args.lr_schedule, "warmup_steps": args.lr_warmup, "beta_1": args.beta1, "beta_2": args.beta2}
@@ -293,12 +306,8 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
     Args:
         updates: batches of the whole run, over which learning rates fall.
     """
-    if args.family == "diffusion":
-        return build_diffusion_trainer(args, networks, updates=updates)
     generator, discriminator, average = networks
     policy = generator.get_layer("first").dtype_policy.name
-    hyperpixels = find_hyperpixels(args, policy)
-    check_semantics(args, discriminator, hyperpixels)
     rates = rates_of(args)
     controls, generator_control, discriminator_control = None, {}, {}
     if args.controller:
@@ -308,32 +317,12 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
             "factor": lambda: controls.factor("dlr"),
             "step": lambda: controls.batches * args.dstep,  # its own steps would come at a changing pace
         }
-    return Trainer(
-        generator,
-        discriminator,
-        average=average,
-        generator_optimizer=build_optimizer(
+    common = {
+        "average": average,
+        "generator_optimizer": build_optimizer(
             args.glr, kind=args.goptimizer, total_steps=updates * args.gstep, **rates, **generator_control
         ),
-        discriminator_optimizer=build_optimizer(
-            args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates, **discriminator_control
-        ),
-        hyperpixels=hyperpixels,
-        objective=Objective(
-            gpweight=args.gpweight,
-            cweight=args.cweight,
-            advweight=args.advweight,
-            rweight=args.rweight,
-            latweight=args.latweight,
-            reconstruction=args.reconstruction,
-            luma=args.luma,
-            content_norm=args.content_norm,
-            weighting=args.weighting,
-            otweight=args.otweight,
-            otspace=args.otspace or "discriminator",
-            steadyweight=args.steadyweight,
-        ),
-        options=StepOptions(
+        "options": StepOptions(
             dstep=args.dstep,
             gstep=args.gstep,
             ema=args.ema,
@@ -343,7 +332,43 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
             accumulate=args.accumulate,
             loss_scaling=policy == "mixed_float16",
         ),
-        controls=controls,
+    }
+    if args.family == "diffusion" and not args.student:
+        return DiffusionTrainer(generator, **common)
+    hyperpixels = find_hyperpixels(args, policy)
+    check_semantics(args, discriminator, hyperpixels)
+    kind, more = Trainer, {"controls": controls}
+    if args.student:
+        kind, more = StudentTrainer, {"teacher": with_precision(load_generator(args.student), policy)}
+    if discriminator:
+        more["discriminator_optimizer"] = build_optimizer(
+            args.dlr, kind=args.doptimizer, total_steps=updates * args.dstep, **rates, **discriminator_control
+        )
+    return kind(
+        generator,
+        discriminator,
+        hyperpixels=hyperpixels,
+        objective=objective_of(args),
+        **common,
+        **more,
+    )
+
+
+def objective_of(args: Namespace) -> Objective:
+    """The losses that the flags ask for."""
+    return Objective(
+        gpweight=args.gpweight,
+        cweight=args.cweight,
+        advweight=args.advweight,
+        rweight=args.rweight,
+        latweight=args.latweight,
+        reconstruction=args.reconstruction,
+        luma=args.luma,
+        content_norm=args.content_norm,
+        weighting=args.weighting,
+        otweight=args.otweight,
+        otspace=args.otspace or "discriminator",
+        steadyweight=args.steadyweight,
     )
 
 
@@ -353,7 +378,7 @@ def hyperpixel_layers(args: Namespace) -> list[str] | None:
 
 def check_semantics(args: Namespace, discriminator: Discriminator, hyperpixels) -> None:
     """Raises ValueError where a discriminator that is to be trained looks at features that the flags do not give."""
-    if not discriminator.semantics or not args.advweight or args.warmup_epochs >= args.epochs:
+    if not discriminator or not discriminator.semantics or not args.advweight or args.warmup_epochs >= args.epochs:
         return
     wants = f"a discriminator (of --init {args.init}) that looks at a map of {discriminator.semantic_channels} channels"
     if hyperpixels is None:

@@ -70,10 +70,11 @@ class Trainer:
 
     Args:
         generator: (B, H, W, 3) -> (B, sH, sW, 3), images in [-1, 1]; with a condition from (images, strength (B,)).
-        discriminator: (B, sH, sW, 3) -> (B, 1), or one with semantics, which are the last of the hyperpixels.
+        discriminator: (B, sH, sW, 3) -> (B, 1), or one with semantics, which are the last of the hyperpixels; None
+            where no loss needs one.
         average: a second generator, for the exponential moving average of the first one's weights.
         generator_optimizer: a `GuardedAdam`, or any Keras optimizer.
-        discriminator_optimizer: the same.
+        discriminator_optimizer: the same; None without a discriminator.
         hyperpixels: (B, sH, sW, 3) -> list of feature maps; None where the content weight is 0 and
             the discriminator has no semantics.
         objective: which losses are descended, in which form and with which weight.
@@ -89,7 +90,7 @@ class Trainer:
         *,
         average,
         generator_optimizer,
-        discriminator_optimizer,
+        discriminator_optimizer=None,
         hyperpixels=None,
         objective: Objective | None = None,
         options: StepOptions | None = None,
@@ -98,19 +99,26 @@ class Trainer:
     ):
         objective, options = objective or Objective(), options or StepOptions()
         self.generator, self.discriminator, self.average = generator, discriminator, average
-        self.generate = with_repeated_edges(generator, options.repeat_edges)
-        self.generate_average = with_repeated_edges(average, options.repeat_edges)
         self.hyperpixels, self.objective, self.options = hyperpixels, objective, options
         self.controls = controls
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
         generator_optimizer.build(generator.trainable_variables)
-        discriminator_optimizer.build(discriminator.trainable_variables)
+        if discriminator:
+            discriminator_optimizer.build(discriminator.trainable_variables)
         self.weight_average = WeightAverage(generator, average, options.ema)
         self.balance = Balance(objective, controls)
         self.patch_features = patch_features(objective.otspace, discriminator) if objective.otweight else None
         self.loss_scale = mirrored_variable(FIRST_LOSS_SCALE if options.loss_scaling else 1.0)
         self.bad_steps, self.bad_in_a_row = mirrored_variable(0.0), mirrored_variable(0.0)
+
+    def generate(self, low_res, training=False):
+        """What the generator makes of the low resolution."""
+        return with_repeated_edges(self.generator, self.options.repeat_edges)(low_res, training=training)
+
+    def generate_average(self, low_res, training=False):
+        """What the averaged generator makes of it."""
+        return with_repeated_edges(self.average, self.options.repeat_edges)(low_res, training=training)
 
     @tf.function
     def train_batch(self, batch, phase="full", stop=0.0, dstep=None):
@@ -299,8 +307,9 @@ class Trainer:
 
     def step_key(self, use):
         """A key for the random numbers of one use: another at every step, the same on all replicas."""
-        step = self.discriminator_optimizer.iterations + self.generator_optimizer.iterations
-        return tf.stack([tf.constant(use, tf.int64), tf.cast(step, tf.int64)])
+        optimizers = [each for each in (self.discriminator_optimizer, self.generator_optimizer) if each]
+        step = tf.add_n([tf.cast(each.iterations, tf.int64) for each in optimizers])
+        return tf.stack([tf.constant(use, tf.int64), step])
 
     def apply(self, optimizer, gradients, variables):
         """Average the gradients over the replicas, clip them, and step unless one is not finite.
@@ -348,14 +357,14 @@ class Trainer:
 
     def checkpoint(self, **more) -> tf.train.Checkpoint:
         """All that training changes. The names are those of the files, so they stay, for runs from before to go on."""
+        if self.discriminator:
+            more |= {"discriminator": self.discriminator, "discriminator_optimizer": self.discriminator_optimizer}
         if self.controls:
             more["controls"] = self.controls
         return tf.train.Checkpoint(
             generator=self.generator,
-            discriminator=self.discriminator,
             average=self.average,
             generator_optimizer=self.generator_optimizer,
-            discriminator_optimizer=self.discriminator_optimizer,
             running_norms=self.balance.running_norms,
             adaptive=self.balance.adaptive,
             loss_scale=self.loss_scale,

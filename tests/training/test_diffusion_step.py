@@ -1,4 +1,4 @@
-"""The training step of the diffusion generator and of its student, and both from the command line."""
+"""The training step of the diffusion generator, and the generator from the command line."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from srwgan.networks.sampling import Sampling
 from srwgan.networks.saving import export_generator, load_generator
 from srwgan.pixels import downscale_by_sums, to_range
 from srwgan.training import setup
-from srwgan.training.diffusion import INTERVALS, LOWEST_LEVEL, DiffusionTrainer, noise_levels
+from srwgan.training.diffusion import LOWEST_LEVEL, DiffusionTrainer, noise_levels
 from srwgan.training.flags import build_parser
 from srwgan.training.launch import launch as main
 from srwgan.training.optimizers import build_optimizer
@@ -40,13 +40,12 @@ from utils.testGenerate import generate_one_img, load_gen
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def build(*, teacher=None, rate=0.05, optimizer=keras.optimizers.SGD, policy="float32", strategy=None, **options):
+def build(*, rate=0.05, optimizer=keras.optimizers.SGD, policy="float32", strategy=None, **options):
     network = shaken() if policy == "float32" else with_precision(shaken(), policy)
     return DiffusionTrainer(
         network,
         average=with_precision(network, policy),
         generator_optimizer=optimizer(rate),
-        teacher=teacher,
         options=StepOptions(**options),
         strategy=strategy,
     )
@@ -158,48 +157,6 @@ def test_training_learns_what_noise_hides(make_photo):
     made = sampled(network, low_res, Sampling(steps=4))
     bilinear = upsampled(low_res, 2)
     assert np.mean((made - high_res) ** 2) < 0.6 * np.mean((bilinear - high_res) ** 2)
-
-
-# The student
-
-
-def test_at_the_boundary_the_student_is_one_step_of_the_teacher():
-    """Over the lowest interval the target is the teacher's estimate itself: a step of the teacher to level 0."""
-    teacher = shaken(seed=1)
-    trainer = build(teacher=teacher)
-    low_res, high_res, e = batch()
-    residual = high_res - upsampled(low_res, 2)
-    lowest = tf.fill([4], 1 / INTERVALS)
-    noisy = noised(residual, white_noise(sample_keys(e[:, 0]), height=16, width=16), lowest)
-    target = trainer.consistency_target(low_res, noisy, lowest)
-    np.testing.assert_allclose(target, teacher([low_res, noisy, lowest]), atol=1e-6)
-    student = with_precision(teacher, "float32")  # as it begins: one step of it is one step of its teacher
-    for level in (lowest, tf.ones([4])):
-        np.testing.assert_array_equal(student([low_res, noisy, level]), teacher([low_res, noisy, level]))
-
-
-def test_a_target_is_the_students_estimate_after_a_step_of_the_teacher():
-    teacher, trainer = shaken(seed=1), build(teacher=shaken(seed=1))
-    low_res, high_res, e = batch()
-    upper, lower = tf.fill([4], 0.5), tf.fill([4], 0.5 - 1 / INTERVALS)
-    noisy = noised(high_res - upsampled(low_res, 2), white_noise(sample_keys(e[:, 0]), height=16, width=16), upper)
-    estimate = teacher([low_res, noisy, upper])
-    velocity = (noisy - estimate) / 0.5  # of the flow, dz / dt
-    np.testing.assert_allclose(
-        trainer.consistency_target(low_res, noisy, upper),
-        trainer.generator([low_res, noisy - velocity / INTERVALS, lower]),
-        atol=1e-5,
-    )
-
-
-def test_the_student_trains_and_its_teacher_stays(eagerly):
-    teacher = shaken(seed=1)
-    trainer, before = build(teacher=teacher), [w.copy() for w in teacher.get_weights()]
-    first = weights_of(trainer)
-    metrics = trainer.train_batch(batch())
-    assert np.isfinite(float(metrics["g_loss_total"])) and float(metrics["g_loss_total"]) > 0
-    assert_close(teacher.get_weights(), before, rtol=0)
-    assert any(not np.array_equal(a, b) for a, b in zip(first, weights_of(trainer), strict=True))
 
 
 # Two devices
@@ -331,16 +288,6 @@ def test_evaluate_measures_it_at_several_steps(trained, tmp_path, make_photo, ca
     assert "model_Gen in 1 step " in table and "model_Gen in 2 steps" in table and "bicubic" in table
 
 
-def test_a_student_from_the_command_line(trained, flags, tmp_path, monkeypatch, eagerly):
-    monkeypatch.chdir(tmp_path)
-    mine = flags[: flags.index("--sampler-steps")]
-    teacher = str(trained / "model_Gen")
-    assert main([*mine, "--student", teacher, "--run-dir", "run", "--savemodel", "True", "--chkpt_path", "s"]) == 0
-    student = load_generator("s_Gen")
-    assert student.steps == 1
-    assert any(map(np.any, np.subtract(student.get_weights()[0], load_generator(teacher).get_weights()[0])))
-
-
 def test_it_begins_with_a_generators_weights(flags, tmp_path, monkeypatch, eagerly):
     monkeypatch.chdir(tmp_path)
     export_generator(Generator(filters=6, blocks=1, scale=4), "plain", served=False)
@@ -354,7 +301,10 @@ def test_it_begins_with_a_generators_weights(flags, tmp_path, monkeypatch, eager
         ("--family gan --student x", "--student with --family gan"),
         ("--family gan --sampler-steps 3", "--sampler-steps with --family gan"),
         ("--family diffusion --cweight 0", "--cweight 0.0 with --family diffusion"),
-        ("--family diffusion --student a --init b", "--student with --init"),
+        ("--family diffusion --student a --init b", "--init b with --student and --advweight 0"),
+        ("--family diffusion --student a --critic-warmup 3", "--critic-warmup 3 with --student and --advweight 0"),
+        ("--family diffusion --student a --steadyweight 1", "--steadyweight 1.0 with a student"),
+        ("--family diffusion --student MODEL --advweight 1 --init Images", "without a discriminator that the flags"),
         ("--family diffusion --sampler-steps 51", "Expected a whole number from 1 to 50"),
         ("--family diffusion --init Images", "Expected a folder with generator.keras"),
         ("--family diffusion --student SRWGAN_Gen", "no diffusion model"),
@@ -415,69 +365,3 @@ def test_the_exported_step_is_tensorflows(stablehlo, flags, tmp_path, monkeypatc
         assert error <= 2e-4 * max(np.abs(wanted).max(initial=0), 1e-6), name
     assert main(["--import-state", "out", "--run-dir", "imported", "--savemodel", "True", "--chkpt_path", "jax"]) == 0
     assert isinstance(load_generator("jax_Gen"), DiffusionGenerator)
-
-
-@pytest.fixture(scope="module")
-def students(stablehlo, trained, flags, tmp_path_factory):
-    """A folder with the exports of two students, of the teachers in `one_Gen` and `other_Gen`."""
-    pytest.importorskip("jax")
-    folder = tmp_path_factory.mktemp("students")
-    network = load_generator(trained / "model_Gen")
-    export_generator(network, folder / "one_Gen", served=False)
-    random = np.random.default_rng(5)
-    network.set_weights([w + random.normal(0, 0.02, w.shape).astype(np.float32) for w in network.get_weights()])
-    export_generator(network, folder / "other_Gen", served=False)
-    for name in ("one", "other"):
-        mine = [*flags[: flags.index("--sampler-steps")], "--student", str(folder / f"{name}_Gen")]
-        assert main([*mine, "--export-step", str(folder / name)]) == 0
-    with np.load(folder / "other" / "state.npz") as state:
-        (folder / "out").mkdir()
-        average = {name: state[name] for name in state.files if name.startswith("average/")}
-        np.savez(folder / "out" / "average.npz", **average)
-    return folder
-
-
-@pytest.mark.slow
-def test_a_teacher_may_come_later_than_the_export(students, flags, tmp_path, monkeypatch):
-    """A run with --teacher is that of an export made from this teacher; resumed and imported it keeps the teacher."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "loops", lambda mesh: False)
-    one, other, out = (str(students / name) for name in ("one", "other", "out"))
-    assert runner.main([one, "--output", "given", "--teacher", out, "--steps", "1", "--until", "0.5"]) == 0
-    assert runner.main([one, "--output", "given", "--resume", "--steps", "1"]) == 0
-    assert runner.main([other, "--output", "exported", "--steps", "2"]) == 0
-    assert runner.main([one, "--output", "another", "--steps", "2"]) == 0
-    given, exported, another = (read_state(name).values for name in ("given", "exported", "another"))
-    assert list(given) == list(exported)
-    assert_close(given.values(), exported.values(), rtol=1e-6, atol=1e-7)
-    assert max(np.abs(given[name] - another[name]).max() for name in given if name.startswith("generator/")) > 1e-3
-    assert main(["--import-state", "given", "--run-dir", "run"]) == 0
-    assert json.loads(Path("run/flags.json").read_text())["flags"]["student"] == str(tmp_path / "run" / "teacher")
-    kept, wanted = (load_generator(folder).get_weights() for folder in ("run/teacher", students / "other_Gen"))
-    assert_close(kept, wanted, rtol=0)
-
-
-@pytest.mark.slow
-def test_a_teacher_that_does_not_fit_is_one_line(students, tmp_path, monkeypatch, capsys):
-    def line_of(*arguments):
-        assert runner.main([str(x) for x in (*arguments, "--steps", 1, "--output", tmp_path / "out")]) == 2
-        (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[")]
-        return line
-
-    assert "average.npz, not readable" in line_of(students / "one", "--teacher", tmp_path)
-    with np.load(students / "out" / "average.npz") as stored:
-        average = dict(stored)
-    name = next(name for name in average if name.endswith("/kernel"))
-    np.savez(tmp_path / "wide.npz", **{**average, name: np.zeros((3, 3, 99, 6), np.float32)})
-    line = line_of(students / "one", "--teacher", tmp_path / "wide.npz")
-    assert "is (3, 3, 99, 6), where" in line and "Expected a diffusion model of the student's filters" in line
-    del average[name]
-    np.savez(tmp_path / "less.npz", **average)
-    assert "is not there, where" in line_of(students / "one", "--teacher", tmp_path / "less.npz")
-    assert "--teacher with --resume" in line_of(students / "one", "--teacher", students / "out", "--resume")
-    meta = runner.Export.read(students / "one").meta
-    for entry in meta["programs"].values():
-        entry["inputs"] = [each for each in entry["inputs"] if not each["name"].startswith("teacher/")]
-    monkeypatch.setattr(runner.Export, "read", classmethod(lambda cls, folder: cls(folder, meta)))
-    assert "is no student" in line_of(students / "one", "--teacher", students / "out")
-    assert not (tmp_path / "out").exists()
