@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from keras import KerasTensor, layers
 
-from srwgan.measuring.lpips import unit_length
 from srwgan.networks.layers import LeakyReLU
 
 
@@ -214,7 +213,7 @@ class SemanticsAtPatches(layers.Layer):
         for axis in 1, 2:
             size, wanted = (x.shape[axis] or tf.shape(x)[axis] for x in (semantics, patches))  # XLA needs constants
             semantics = tf.gather(semantics, nearest(size, wanted), axis=axis)
-        return unit_length(semantics) * semantics.shape[-1] ** 0.5
+        return tf.math.l2_normalize(semantics, axis=-1) * semantics.shape[-1] ** 0.5
 
     def compute_output_shape(self, shapes):
         (_, _, _, channels), patches = shapes
