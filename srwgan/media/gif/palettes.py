@@ -291,8 +291,11 @@ class PaletteMapper:
     def _fill_met_by(self, pixels):
         """Fills the tables for those cells of pixels (N, 3 or 4) that were not met."""
         cells = color_codes(pixels) >> 6
+        cells = cells[self._shares.take(cells * CELL_COLORS) == 0]
+        if not len(cells):
+            return
         wanted = np.zeros(CELLS, bool)  # faster than np.unique
-        wanted[cells[self._shares.take(cells * CELL_COLORS) == 0]] = True
+        wanted[cells] = True
         cells = np.flatnonzero(wanted)
         for start in range(0, len(cells), BLOCK):
             self._fill(cells[start : start + BLOCK])
@@ -326,11 +329,14 @@ class PaletteMapper:
         first, second = select(swap, other, one), select(swap, one, other)
         towards = palette[second] - palette[first]
         slope = towards / np.maximum((towards**2).sum(1, keepdims=True), 1)
-        offsets = (corners - palette[first])[..., None] + np.arange(4, dtype=np.float32)
-        red, green, blue = np.moveaxis(slope[..., None] * offsets, 1, 0)
-        share = red[:, :, None, None] + green[:, None, :, None] + blue[:, None, None, :]
-        shares = np.ceil(share * BAYER.size - 0.5).clip(0, BAYER.size) + 1  # how many thresholds are below the share
-        self._shares.reshape(CELLS, CELL_COLORS)[cells] = shares.reshape(-1, CELL_COLORS)
+        steps = np.arange(4, dtype=np.float32)[:, None]
+        red, green, blue = slope.T[:, None] * ((corners - palette[first]).T[:, None] + steps)  # (4, N) each
+        shares = red[:, None, None] + green[:, None] + blue
+        shares *= BAYER.size
+        shares -= 0.5
+        np.ceil(shares, out=shares)  # how many thresholds are below the share
+        shares = shares.clip(0, BAYER.size).astype(np.uint8) + np.uint8(1)
+        self._shares.reshape(CELLS, CELL_COLORS)[cells] = shares.reshape(CELL_COLORS, -1).T
         self._pairs[cells] = first | second << 8
 
 

@@ -239,8 +239,9 @@ class PaletteChooser:
 
     def _adapt(self, frame, pixels, drawn):
         """Makes a new palette, of the whole frame so that it lasts, where what is drawn fits the present one badly."""
-        spots = np.flatnonzero(drawn)
-        sample = pixels.reshape(-1, pixels.shape[-1])[spots[:: max(1, len(spots) // SAMPLE)]]
+        pixels = pixels.reshape(-1, pixels.shape[-1])
+        step = max(1, np.count_nonzero(drawn) // SAMPLE)
+        sample = pixels[::step] if drawn.all() else pixels[np.flatnonzero(drawn)[::step]]
         if not len(sample) or self._mapper.mean_squared_error(sample) <= self._limit:
             return
         self._mapper = self._built_from(frame)
