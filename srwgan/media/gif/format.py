@@ -4,6 +4,7 @@ import numpy as np
 
 KEEP, CLEAR, RESTORE = 1, 2, 3
 DITHERS = ("none", "ordered", "floyd-steinberg")  # see `palettes.PaletteMapper`
+OPAQUE = np.uint32(0xFF000000)
 LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 
@@ -23,10 +24,13 @@ def as_words(pixels):
 
 def pack(pixels):
     """RGB or RGBA (..., 3 or 4) uint8 -> one uint32 each (...), opaque where alpha is 128 or more, 0 elsewhere."""
-    packed = as_words(pixels) | np.uint32(0xFF000000)
-    if pixels.shape[-1] == 4:
-        packed[pixels[..., 3] < 128] = 0
-    return packed
+    words = as_words(pixels)
+    if pixels.shape[-1] == 3:
+        words |= OPAQUE
+        return words
+    words = words | OPAQUE  # a copy, since these are the pixels themselves
+    words[pixels[..., 3] < 128] = 0
+    return words
 
 
 def split_blocks(data: bytes) -> bytes:

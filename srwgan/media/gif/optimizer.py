@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from srwgan.media.gif.reader import GifReader
-from srwgan.prefetch import give_way
 from srwgan.whole_files import temporary_beside
 
 # gifsicle holds about twice the file in memory.
@@ -90,7 +89,7 @@ class Trial:
         self.path, self.frames = Path(path), 0
         self._header, self._part, self._next = None, [], 1  # `_next` is the first frame of the next part
         self._folder = None
-        self._thread = ThreadPoolExecutor(1, "srwgan-gifsicle", initializer=give_way)
+        self._thread = ThreadPoolExecutor(1, "srwgan-gifsicle")
         self._sizes = []  # `Future`s of (bytes before, bytes after)
 
     def __enter__(self):

@@ -20,7 +20,7 @@ CANDIDATES = 32
 # Colors compared with a palette at once. So few are multiplied in the calling thread: NumPy's threads for larger
 # products keep the processors busy while the generator needs them. And their distances fit in a cache.
 BLOCK = 256
-BAND = 1 << 15  # pixels that are mapped at once: what is made of them on the way fits in a processor's own cache
+BAND = 1 << 16  # pixels that are mapped at once: what is made of them on the way fits in a processor's own cache
 
 # The weight of a pair's distance against the error of its mean. At 0 every area is speckled. At 1 nothing is dithered.
 SPECKLE = 0.3

@@ -73,7 +73,7 @@ class GifWriter:
         self._file = open(self._temporary, "wb")
         self._encoder, self._encoding = ThreadPoolExecutor(1, "srwgan-gif"), None  # the latter is a frame's `Future`
         self._stored = stored
-        self._wanted = self._shown = np.zeros(self.size[::-1], np.uint32)
+        self._wanted, self._shown = (np.zeros(self.size[::-1], np.uint32) for _ in range(2))
         self._pending = None
         self._carried_ms = 0.0
 
@@ -93,7 +93,6 @@ class GifWriter:
         """
         wanted = pack(self._check(frame))
         delay = self._centiseconds(duration_ms)
-        base = self._shown.copy()
         redrawn = wanted != self._wanted
         if self._pending is None:
             # Not all decoders take a first frame that is smaller than the canvas.
@@ -101,12 +100,12 @@ class GifWriter:
         else:
             cleared = self._store(self._erased(frame, wanted))
             if frame.shape[2] == 4:
-                base[cleared.slices] = 0
+                self._shown[cleared.slices] = 0
                 redrawn[cleared.slices] |= wanted[cleared.slices] != 0
                 redrawn &= wanted != 0
             area = Area.around(redrawn) or Area(0, 0, 1, 1)
-        self._pending = self._draw(frame, base, redrawn, area, delay)
-        self._wanted, self._shown = wanted, base
+        self._pending = self._draw(frame, redrawn, area, delay)
+        self._wanted = wanted
 
     def close(self):
         """Ends the file and gives it its name; without any frame, raises ValueError and leaves nothing."""
@@ -137,9 +136,9 @@ class GifWriter:
             return Area(0, 0, 0, 0)
         return Area.around((wanted == 0) & (self._shown != 0))
 
-    def _draw(self, frame, base, redrawn, area, delay):
-        """Draws the redrawn pixels, all of them within `area`, onto `base` in place. Returns the `PendingImage`."""
-        drawn, shown, pixels = redrawn[area.slices], base[area.slices], frame[area.slices]
+    def _draw(self, frame, redrawn, area, delay):
+        """Draws the redrawn pixels, all of them within `area`, onto what is shown. Returns the `PendingImage`."""
+        drawn, shown, pixels = redrawn[area.slices], self._shown[area.slices], frame[area.slices]
         mapper, is_global = self._palettes.choose(frame, pixels, drawn)
         indices = mapper.indices(pixels, (area.x, area.y))
         colors = pack(mapper.palette).take(indices)
