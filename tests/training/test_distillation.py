@@ -280,9 +280,9 @@ def exports(stablehlo, folder, flags):
 
 @pytest.mark.slow
 def test_the_exported_step_is_tensorflows(exports, flags, tmp_path, monkeypatch):
-    """A step of the critic and one of everything by the runner on JAX are TensorFlow's."""
+    """A step of the critic and one of everything by the runner on JAX are TensorFlow's; many to a call, as on a GPU."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "loops", lambda mesh: False)
+    monkeypatch.setattr(runner, "loops", lambda mesh: True)
     assert runner.main([str(exports / "one"), "--output", "out", "--steps", "2"]) == 0
     before, after = read_state(exports / "one").values, read_state("out").values
     args = build_parser().parse_args(flags())
