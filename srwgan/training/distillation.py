@@ -1,8 +1,10 @@
 """The training step of a student that draws in one step what its teacher, a diffusion generator, draws in several.
 
-`StudentTrainer` is a `Trainer`: the student's picture is the fake, and the teacher's sample of the same noise is what
-it is compared with. Read `replica_step`, then `starts_and_targets`.
+`StudentTrainer` is a `Trainer`: the student's picture is the fake, and its pixels are compared with those of the
+teacher's sample of the same noise. Read `replica_step`, then `starts_and_targets`.
 """
+
+import functools
 
 import tensorflow as tf
 
@@ -21,19 +23,21 @@ class StudentTrainer(Trainer):
 
     ```
     noise --> teacher, all its steps --------------------------> sample
-                 |                                                 | reconstruction, content
+                 |                                                 | reconstruction
                  +--> one of the states on the way --> student --> picture
-                                                                   | adversarial
-                                                     photograph -- discriminator
+                                                                   | content, lattice, adversarial
+                                                               photograph
     ```
 
     The pairs of noise and sample are those of Luhman and Luhman 2021 (arXiv:2101.02388): the deterministic sampler
-    gives one sample for each noise, so that a student can learn which, where a photograph would have it learn the mean
-    of all. Beginning at each state on the way makes the student's estimates consistent (Song et al. 2023,
-    arXiv:2303.01469), at no further evaluation of a network. Hyperpixels as distance are that paper's LPIPS, and the
-    discriminator beside the distillation is as in Sauer et al. 2023 (arXiv:2311.17042) and Kim et al. 2023
-    (arXiv:2310.02279): it tells photographs from what the student draws, so that the student may be sharper than its
-    teacher.
+    gives one sample for each noise, so that a student can learn which, where pixels of a photograph would have it learn
+    the mean of all. Beginning at each state on the way makes the student's estimates consistent (Song et al. 2023,
+    arXiv:2303.01469), at no further evaluation of a network.
+
+    A teacher's few steps leave some of what a photograph has. Features and the discriminator therefore look at
+    photographs, as the discriminators of Sauer et al. 2023 (arXiv:2311.17042) and Kim et al. 2023 (arXiv:2310.02279) do
+    beside a distillation, and as the pixels of Wang et al. 2024 (SinSR, arXiv:2311.14760). So a student may be better
+    than its teacher.
 
     Args:
         generator: the student, a `DiffusionGenerator` that begins as its teacher.
@@ -63,7 +67,7 @@ class StudentTrainer(Trainer):
         return tf.ensure_shape(upsampled(low_res, scale) + residual, size)
 
     def replica_step(self, batch, phase, stop, dstep=None):
-        """A `Trainer`'s step, with another picture to come near to: the teacher's sample.
+        """A `Trainer`'s step, with a picture beside the photograph: the teacher's sample.
 
         e are the penalty's positions as there; their first ones' bits are also the keys of the samples' noise.
         """
@@ -75,9 +79,10 @@ class StudentTrainer(Trainer):
         photograph, _ = high_res
         return super().discriminator_gradients(low_res, photograph, e)
 
-    def generator_gradients(self, low_res, high_res, phase):
-        _, target = high_res
-        return super().generator_gradients(low_res, target, phase)
+    def loss_functions(self, high_res, terms):
+        photograph, target = high_res
+        pixels = functools.partial(self.reconstruction_loss, target)
+        return {**super().loss_functions(photograph, terms), "reconstruction": pixels}
 
     def starts_and_targets(self, low_res, keys):
         """What the student begins with, (low_res, noisy, level), and the pictures that the teacher ends with.

@@ -212,8 +212,20 @@ class Trainer:
 
     def loss_gradients(self, high_res, fake, phase):
         """Each term's loss per sample, (B,), and the gradient of that at the fake image, (B, sH, sW, 3)."""
-        weights = self.objective.weights(phase)
-        looks = "content" in weights or ("adversarial" in weights and self.has_semantics)
+        terms = self.objective.weights(phase)
+        functions = self.loss_functions(high_res, terms)
+        losses, gradients = {}, {}
+        for term in terms:
+            with tf.GradientTape() as tape:
+                tape.watch(fake)
+                losses[term] = functions[term](fake)
+                scaled = losses[term] * self.loss_scale
+            gradients[term] = tf.cast(tape.gradient(scaled, fake), tf.float32) / self.loss_scale
+        return losses, gradients
+
+    def loss_functions(self, high_res, terms):
+        """Each term's loss, and those of more terms, as functions of the fake image, (B, sH, sW, 3) -> (B,)."""
+        looks = "content" in terms or ("adversarial" in terms and self.has_semantics)
         maps = self.maps_of(self.shifted(high_res)) if looks else None
         functions = {
             "adversarial": functools.partial(self.adversarial_loss, maps=maps),
@@ -223,14 +235,7 @@ class Trainer:
             "transport": self.transport_loss,
             "steady": self.steady_loss,
         }
-        losses, gradients = {}, {}
-        for term in weights:
-            with tf.GradientTape() as tape:
-                tape.watch(fake)
-                losses[term] = functions[term](high_res, fake)
-                scaled = losses[term] * self.loss_scale
-            gradients[term] = tf.cast(tape.gradient(scaled, fake), tf.float32) / self.loss_scale
-        return losses, gradients
+        return {term: functools.partial(function, high_res) for term, function in functions.items()}
 
     # The generator's losses of (real, fake), each (B,). Two of them look at feature maps of the real images too.
 

@@ -143,6 +143,20 @@ def test_the_critic_tells_photographs_from_the_students_pictures(eagerly):
     assert any(map(np.any, map(np.subtract, student, weights_of(trainer))))
 
 
+def test_pixels_are_the_teachers_and_features_the_photographs(eagerly):
+    trainer = build(Objective(gpweight=2.0, cweight=0.5, advweight=0.0, rweight=1.0, latweight=1.0))
+    trainer.hyperpixels = lambda images: [tf.nn.avg_pool2d(images, 2, 2, "VALID")]
+    low_res, high_res, e = batch()
+    start, target = trainer.starts_and_targets(low_res, sample_keys(e[:, 0]))
+    picture = trainer.generate(start)
+    metrics = trainer.train_batch((low_res, high_res, e))
+    real, made = trainer.hyperpixels(high_res)[0], trainer.hyperpixels(picture)[0]
+    energies = tf.reduce_mean((made - real) ** 2, [1, 2, 3]) / tf.reduce_mean(real**2, [1, 2, 3])
+    assert float(metrics["content"]) == pytest.approx(float(tf.reduce_mean(energies)), rel=1e-4)
+    assert float(metrics["reconstruction"]) == pytest.approx(float(tf.reduce_mean((picture - target) ** 2)), rel=1e-4)
+    assert float(metrics["lattice"]) > 0
+
+
 def test_parts_of_a_batch_make_the_step_of_the_whole(eagerly):
     whole, parts = build(ADVERSARIAL, repeat_edges=2), build(ADVERSARIAL, repeat_edges=2, accumulate=2)
     for trainer in (whole, parts):
