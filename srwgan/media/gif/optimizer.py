@@ -15,9 +15,9 @@ from srwgan.whole_files import temporary_beside
 # gifsicle holds about twice the file in memory.
 LARGEST_BYTES = 64 * 2**20
 # It is tried on TRIED frames in a row at first: on those from the second one on, EVERY frames further on, and then ever
-# twice as far on: 1 to 4, 25 to 28, 73 to 76, 169 to 172 ... Where it does not make these smaller by a hundredth, as
-# hardly ever in what `GifWriter` wrote, the rest is not worth its time. In a file of fewer than SHORT frames, all are.
-TRIED, EVERY, SHORT, WORTH = 4, 24, 12, 0.99
+# twice as far on: 1 to 3, 25 to 27, 73 to 75, 169 to 171 ... Where it does not make these smaller by half a hundredth,
+# as hardly ever in what `GifWriter` wrote, the rest is not worth its time. Of fewer than SHORT frames, all are.
+TRIED, EVERY, SHORT, WORTH = 3, 24, 12, 0.995
 
 
 def optimize_gif(
@@ -27,7 +27,7 @@ def optimize_gif(
 
     The file is left as it is, and a warning of one line says why, where gifsicle does not run, the file is larger than
     `largest_bytes`, or it has local palettes, which gifsicle would merge. A file of 12 frames or more is also left as
-    it is where gifsicle gains less than a hundredth on some of them.
+    it is where gifsicle gains less than half a hundredth on some of them.
 
     Args:
         colors: None, or 2 to 256: then the version has so many colors, and replaces the file whatever its size.
