@@ -62,10 +62,12 @@ def export_litert(generator, path) -> None:
         temporary.write_bytes(content)
 
 
-def add_litert(generator, folder) -> None:
-    """Write `generator.tflite` into a generator's folder; nothing where LiteRT does not have its options."""
-    if getattr(generator, "is_plain", False):
+def add_litert(generator, folder) -> bool:
+    """Write `generator.tflite` into a generator's folder, where LiteRT has its options; returns whether it has."""
+    plain = getattr(generator, "is_plain", False)
+    if plain:
         export_litert(generator, Path(folder) / LITERT_FILE)
+    return plain
 
 
 def converted(module, signatures) -> bytes:

@@ -1,16 +1,19 @@
 """LiteRT: the file that is written, and that its results are those of TensorFlow to one level."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from srwgan.networks.diffusion import DiffusionGenerator
 from srwgan.networks.generator import Generator
-from srwgan.networks.model_folder import CONFIG_FILE, LITERT_FILE, MAIN, found
-from srwgan.networks.saving import load_generator
+from srwgan.networks.model_folder import CONFIG_FILE, GENERATOR_FILE, LITERT_FILE, MAIN, found
+from srwgan.networks.saving import export_generator, load_generator
 from srwgan.upscaling import litert
 from srwgan.upscaling.litert import LiteUpscaler, export_litert
 from srwgan.upscaling.upscaler import Upscaler
+from utils.export_litert import main as export_command
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT: python3 -m pip install -r requirements-lite.txt")
 
@@ -96,6 +99,21 @@ def test_generators_that_it_cannot_run(tmp_path):
         with pytest.raises(ValueError, match="Received: a generator with options that LiteRT does not have"):
             export_litert(Generator(filters=8, blocks=1, **options), tmp_path / LITERT_FILE)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folders_generators_get_theirs_but_a_diffusion_model(generator, tmp_path, capsys):
+    for network, place in ((generator, "Gen"), (generator, "Gen/fast"), (DiffusionGenerator(8, 1), "Gen/diffusion")):
+        export_generator(network, tmp_path / "Aside", served=False)
+        (tmp_path / place).mkdir()
+        (tmp_path / "Aside" / GENERATOR_FILE).rename(tmp_path / place / GENERATOR_FILE)
+        shutil.rmtree(tmp_path / "Aside")
+    assert export_command([str(tmp_path / "Gen")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["Written", "Written", "Left out, since LiteRT has none"]
+    written = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob(LITERT_FILE)}
+    assert written == {"Gen", "Gen/fast"}
+    assert export_command([str(tmp_path / "Gen" / "diffusion")]) == 2
+    assert "Expected a plain one" in capsys.readouterr().err
 
 
 def test_folders_without_it(tmp_path, folder, monkeypatch):
