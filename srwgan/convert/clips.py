@@ -187,7 +187,7 @@ def write_gif(upscaler, clip, path, *, options, progress, say):
             with closing(prefetched(written, gives_way=True)) as ticks:
                 for done, _ in enumerate(ticks, 1):
                     progress(done, clip.frame_count)
-        if trial:
+        if trial and (writer.local_palettes or trial.gains()):  # else there is nothing to do, and nothing to say
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 optimize_gif(path, trial=trial)

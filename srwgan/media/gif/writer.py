@@ -47,6 +47,9 @@ class GifWriter:
         stored: called with what is in the file, as it is stored: what is before the frames, then each frame's blocks.
             From the first local palette on it is not called any more.
 
+    Attributes:
+        local_palettes: how many frames were stored with a palette of their own.
+
     Raises:
         ValueError: other sizes, durations or options, or no frame at all.
         OSError: the file cannot be written.
@@ -72,7 +75,7 @@ class GifWriter:
         self._temporary = temporary_beside(self.path)
         self._file = open(self._temporary, "wb")
         self._encoder, self._encoding = ThreadPoolExecutor(1, "srwgan-gif"), None  # the latter is a frame's `Future`
-        self._stored = stored
+        self._stored, self.local_palettes = stored, 0
         self._wanted, self._shown = (np.zeros(self.size[::-1], np.uint32) for _ in range(2))
         self._pending = None
         self._carried_ms = 0.0
@@ -169,7 +172,7 @@ class GifWriter:
     def _encode(self, image, disposal):
         """Writes an image's blocks, in the encoder's thread."""
         if not image.is_global:
-            self._stored = None
+            self._stored, self.local_palettes = None, self.local_palettes + 1
         start = self._file.tell()
         image.write(self._file, disposal)
         if self._stored:
