@@ -24,6 +24,7 @@ from utils.app.starting import Start
 
 KEPT = 4  # upscalers in memory, each a generator in one precision on one engine
 AUTOMATIC = ""  # the name of no generator: each kind of file gets the one that the command line gives it
+STEP_COST = 2.0  # of a diffusion model's step, of a generator with as many parameters: 1.5 in float32 to 2 in bfloat16
 OTHER_WORK = 0.2  # of a file's time that no generator takes: reading, encoding
 TITLES = {
     MAIN: ("Photos", "Adds fine, sharp detail. For clean photos and drawings."),
@@ -31,7 +32,7 @@ TITLES = {
     f"{MAIN}/{FAST}": ("Videos, quickly", "Takes a fraction of the time, with less fine detail."),
     f"{MAIN}/{DIFFUSION}": (
         "Diffusion",
-        "Draws detail from noise, in several steps that each take a generator's time.",
+        "Draws detail from noise, in several steps that each take twice a generator's time.",
     ),
 }
 INSIDE = {
@@ -134,7 +135,10 @@ class Models:
 
         1 where a generator does not state them.
         """
-        own, first = ((self._parameters.get(each) or 0) * (self._steps.get(each) or 1) for each in (name, self.first))
+        own, first = (
+            (self._parameters.get(each) or 0) * (STEP_COST * steps if (steps := self._steps.get(each)) else 1)
+            for each in (name, self.first)
+        )
         return OTHER_WORK + (1 - OTHER_WORK) * own / first if own and first else 1.0
 
     @property
