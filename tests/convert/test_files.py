@@ -14,7 +14,7 @@ from srwgan.convert import clips, files
 from srwgan.convert.files import upscale_file, upscale_paths
 from srwgan.convert.jobs import find_jobs, kind_of
 from srwgan.convert.options import Options
-from srwgan.media.gif import GifReader, GifWriter, gif_info
+from srwgan.media.gif import GifReader, GifWriter, gif_info, optimizer
 from srwgan.media.still.images import Picture, read_image, write_image
 from srwgan.media.video import VideoReader, VideoWriter
 from srwgan.pixels import resize
@@ -203,6 +203,30 @@ def test_gif_options(tmp_path):
         assert info["frames"] == 4 and info["size"] == (48, 48)
         locals_of[palette] = info["local_palettes"]
     assert locals_of == {"global": 0, "frame": 3}
+
+
+@pytest.mark.parametrize("palette", ["global", "frame"])
+def test_gifsicle_gets_some_frames_and_the_rest_where_it_gains(tmp_path, monkeypatch, palette):
+    """It leaves what has local palettes, and says so."""
+    given, count = [], optimizer.SHORT
+
+    def run(source, result, colors):
+        given.append(gif_info(source)["frames"])
+        result.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(optimizer, "run_gifsicle", run)
+    source = write_gif(tmp_path / "x.gif", [noise(12, 16, 3, seed=i) // 64 * 64 for i in range(count)], [50] * count)
+    how = Options(palette=palette)
+    notes = upscale_file(Repeat(), source, tmp_path / "y.gif", options=how)
+    assert gif_info(tmp_path / "y.gif")["frames"] == count
+    assert sorted(os.listdir(tmp_path)) == ["x.gif", "y.gif"]
+    if palette == "global":
+        assert given == [optimizer.TRIED] and not notes
+        monkeypatch.setattr(optimizer, "WORTH", 1)
+        upscale_file(Repeat(), source, tmp_path / "y.gif", options=how)
+        assert given == [optimizer.TRIED, optimizer.TRIED, count]
+    else:
+        assert not given and "local palettes" in notes[0]
 
 
 def test_deband_runs_before_upscaling(tmp_path, monkeypatch):
