@@ -27,15 +27,17 @@ from srwgan.training.launch import launch as main
 from srwgan.training.objective import Objective
 from srwgan.training.portable.state import assign_values, named_variables, read_state
 from srwgan.training.step import StepOptions
+from tests.forked import Forked
 from tests.networks.test_diffusion import shaken
 from tests.training.test_diffusion_step import assert_close, averaged_weights, batch, weights_of
+from tests.waiting import LIMIT
 from utils import portable_run as runner
 
 PIXELS = Objective(gpweight=2.0, cweight=0.0, advweight=0.0, rweight=1.0)
 ADVERSARIAL = Objective(gpweight=2.0, cweight=0.0, advweight=0.3, rweight=1.0)
 
 
-def build(objective=PIXELS, *, teacher=None, rate=0.05, **options):
+def build(objective=PIXELS, *, teacher=None, rate=0.05, strategy=None, **options):
     network = shaken()
     critic = {}
     keras.utils.set_random_seed(2)
@@ -50,6 +52,7 @@ def build(objective=PIXELS, *, teacher=None, rate=0.05, **options):
         generator_optimizer=keras.optimizers.SGD(rate),
         objective=objective,
         options=StepOptions(**options),
+        strategy=strategy,
         **critic,
     )
 
@@ -183,6 +186,39 @@ def test_a_student_learns_its_teachers_samples():
         images = tf.repeat(low_res, 4, 0), tf.repeat(high_res, 4, 0)
         losses.append(float(trainer.train_batch((*images, e))["reconstruction"]))
     assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:10])
+
+
+# Two devices
+
+TWO_REPLICAS = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tests.training.test_distillation import ADVERSARIAL, build
+from tests.training.test_diffusion_step import assert_close, batch, weights_of
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    two = build(ADVERSARIAL, strategy=strategy)
+low_res, high_res, e = batch()
+halves = strategy.experimental_distribute_values_from_function(
+    lambda context: tuple(x[2 * context.replica_id_in_sync_group :][:2] for x in (low_res, high_res, e))
+)
+two.train_batch(halves)
+one = build(ADVERSARIAL)
+one.train_batch((low_res, high_res, e))
+assert_close(weights_of(two), weights_of(one), rtol=1e-4, atol=1e-6)
+assert_close(two.discriminator.get_weights(), one.discriminator.get_weights(), rtol=1e-4, atol=1e-6)
+print("same")
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
+    process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
+    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
+    assert status == 0 and "same" in log.splitlines(), log[-3000:]
 
 
 # The command line
