@@ -1,0 +1,137 @@
+"""utils/portable_round.sh, its commands only: a stand-in for Python notes them and leaves what they leave."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from srwgan.training.flags import build_parser, check
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "utils" / "portable_round.sh"
+LIMIT = 600  # seconds, of a command that takes one
+
+PYTHON = r"""#!/bin/bash
+printf '%s ' "$(basename "$PWD")" "${@@Q}" >> "$CALLS"
+echo >> "$CALLS"
+while [ $# -gt 0 ]; do
+  case $1 in
+    --export-step)
+      mkdir -p "$2"
+      echo weights > "$2/classifier.npz"
+      touch "$2/meta.json" "$2/photographs.bin" ;;
+    --chkpt_path) mkdir -p "$2_Gen" ;;
+    --output) mkdir -p "$2"; touch "$2/state.npz" "$2/average.npz" "$2/photographs.bin" ;;
+  esac
+  shift
+done
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """(arguments, **environment) -> (the finished script, its calls of Python as lists of arguments)."""
+    code, calls = tmp_path / "code", tmp_path / "calls"
+    (code / "utils").mkdir(parents=True)
+    for name in ("portable_round.sh", "portable_run.py", "portable_pairs.py"):
+        shutil.copy(ROOT / "utils" / name, code / "utils")
+    shutil.copytree(ROOT / "recipes", code / "recipes")
+    (code / "srwgan").mkdir()
+    for name in ("robust", "fast"):
+        (code / "SRWGAN_Gen" / name).mkdir(parents=True)
+        (code / "SRWGAN_Gen" / name / "generator.keras").touch()
+    (code / "SRWGAN_Gen" / "discriminator.keras").touch()
+    (tmp_path / "photos").mkdir()
+    for name in ("vgg16.h5", "lpips.npz"):
+        (tmp_path / name).touch()
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+
+    def run(*arguments, script="code/utils/portable_round.sh", **environment):
+        calls.write_text("")
+        result = subprocess.run(
+            ["bash", script, *arguments],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            timeout=LIMIT,
+            env={
+                **os.environ,
+                "PYTHON": str(python),
+                "CALLS": str(calls),
+                "ROUND": str(tmp_path / "round"),
+                **environment,
+            },
+        )
+        return result, [shlex.split(line) for line in calls.read_text().splitlines()]
+
+    return run
+
+
+EXPORT = "export", "photos", "vgg16.h5", "lpips.npz"
+
+
+def test_the_script_is_sound():
+    subprocess.run(["bash", "-n", SCRIPT], check=True, timeout=LIMIT)
+    if shutil.which("shellcheck"):
+        result = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True, timeout=LIMIT)
+        assert result.returncode == 0, result.stdout
+
+
+def test_there_and_back(script, tmp_path):
+    result, made = script(*EXPORT)
+    assert result.returncode == 0, result.stderr
+    exports = {Path(call[call.index("--export-step") + 1]).name: call[2:] for call in made if "--export-step" in call}
+    assert list(exports) == ["sharp", "robust", "diffusion", "student"]
+    for name, flags in exports.items():  # the recipes and flags are such as train_SRWGAN.py takes
+        args = build_parser().parse_args([flag.replace("@recipes", f"@{ROOT}/recipes") for flag in flags])
+        check(args)
+        assert (args.sampling, args.halve_below, args.repeat_edges, args.both_sizes) == ("side", 4, 4, True)
+        assert args.degradation == ("mixed" if name == "robust" else "bicubic")
+    round_ = tmp_path / "round"
+    assert not list(round_.glob("*/photographs.bin"))
+    files = [round_ / name / "classifier.npz" for name in exports]
+    assert len({file.stat().st_ino for file in files}) == 1  # one file, four names
+    again, made = script(*EXPORT)
+    assert again.returncode == 0 and made == []  # what is finished is passed over
+
+    result, made = script("train", "photos", "60", script="round/portable_round.sh")
+    assert result.returncode == 0, result.stderr
+    by_name = {call[2]: call for call in made if call[1].endswith("portable_run.py")}
+    assert set(by_name) == {"sharp", "robust", "diffusion", "student"}
+    assert by_name["student"][-2:] == ["--teacher", "out/diffusion"]
+    order = [call[2] for call in made]
+    assert order.index("diffusion") < order.index("student")
+    pairs = next(call for call in made if "utils.portable_pairs" in call)
+    assert pairs[0] == "code" and "../robust" in pairs
+    assert "pairs/photographs.bin" in by_name["robust"] and "--resume" not in by_name["robust"]
+    _, made = script("train", "photos", "60", script="round/portable_round.sh")
+    assert all("--resume" in call for call in made) and len(made) == 4  # pairs are not made again
+
+    result, made = script("import")
+    assert result.returncode == 0 and sorted(Path(call[3]).name for call in made) == sorted(by_name)
+
+
+def test_one_training_alone(script):
+    _, made = script(*EXPORT, TRAININGS="fast")
+    assert len(made) == 1 and "@recipes/fast.txt" in made[0]
+
+
+def test_what_it_cannot_use(script):
+    for arguments, environment, line in (
+        ((), {}, "Received: none. Expected export, train or import."),
+        (EXPORT[:3], {}, "Received: 2 arguments. Expected PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS."),
+        (("export", "nowhere", *EXPORT[2:]), {}, "Received: photographs nowhere. Expected a folder."),
+        (
+            EXPORT,
+            {"TRAININGS": "blurred"},
+            "Received: TRAININGS=blurred. Expected some of sharp robust fast diffusion.",
+        ),
+        (("train", "photos", "soon"), {}, "Received: soon seconds. Expected a whole number."),
+    ):
+        result, made = script(*arguments, **environment)
+        assert (result.returncode, made) == (2, []) and result.stderr == f"portable_round.sh: {line}\n"
