@@ -13,7 +13,10 @@ AFTER = {  # the recipe to give before it
     "sharp_last": "sharp",
     "robust": "sharp",
     "fast": "sharp",
+    "sharp_gpu_next": "sharp_gpu",
+    "robust_gpu": "sharp_gpu",
 }
+MORE = {"diffusion_student_gpu": ["--student", "TEACHER_Gen"]}  # what it cannot be without
 
 
 def flags_of(*names, more=()):
@@ -24,7 +27,7 @@ def flags_of(*names, more=()):
 def test_every_recipe_is_accepted_explained_and_listed(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = [AFTER[path.stem]] if path.stem in AFTER else []
-    args = flags_of(*before, path.stem)
+    args = flags_of(*before, path.stem, more=MORE.get(path.stem, ()))
     check(args)
     assert args.validnum == 20 and not (args.pretrained_weights or args.content_channels or args.init)
     assert path.read_text().startswith("# ")
