@@ -1,4 +1,4 @@
-"""utils/portable_round.sh, its commands only: a stand-in for Python notes them and leaves what they leave."""
+"""recipes/portable_round.sh, its commands only: a stand-in for Python notes them and leaves what they leave."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ import pytest
 from srwgan.training.flags import build_parser, check
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "utils" / "portable_round.sh"
+SCRIPT = ROOT / "recipes" / "portable_round.sh"
 LIMIT = 600  # seconds, of a command that takes one
 
 PYTHON = r"""#!/bin/bash
@@ -36,7 +36,7 @@ def script(tmp_path):
     """(arguments, **environment) -> (the finished script, its calls of Python as lists of arguments)."""
     code, calls = tmp_path / "code", tmp_path / "calls"
     (code / "utils").mkdir(parents=True)
-    for name in ("portable_round.sh", "portable_run.py", "portable_pairs.py"):
+    for name in ("portable_run.py", "portable_pairs.py"):
         shutil.copy(ROOT / "utils" / name, code / "utils")
     shutil.copytree(ROOT / "recipes", code / "recipes")
     (code / "srwgan").mkdir()
@@ -51,7 +51,7 @@ def script(tmp_path):
     python.write_text(PYTHON)
     python.chmod(0o755)
 
-    def run(*arguments, script="code/utils/portable_round.sh", **environment):
+    def run(*arguments, script="code/recipes/portable_round.sh", **environment):
         calls.write_text("")
         result = subprocess.run(
             ["bash", script, *arguments],

@@ -235,7 +235,8 @@ def measure_all(runs, options) -> dict:
     pairs = [(name, *read_pair(*paths, scale=4)) for folder in options.data for name, *paths in find_pairs(folder)]
     distance = LPIPS()
     models = {run.name: (run.model, run.variant) for run in runs if run.variant != "faithful"}
-    models |= {name: (Path(folder), None) for name, folder in zip(labels(options.models), options.models, strict=True)}
+    for name, folder in zip(labels(options.models), map(Path, options.models), strict=True):
+        models[f"{folder.absolute().parent.name}/{name}" if name in KINDS else name] = folder, None
     results["curves"] = {run.name: curve_of(run) for run in runs}
     for name, (folder, kind) in tqdm(models.items(), desc="Measuring", unit="model", disable=None):
         if name not in results["models"]:

@@ -1,9 +1,9 @@
 #!/bin/bash
 # The next round of the generators of SRWGAN_Gen/ on an accelerator, several trainings at once, in three commands:
 #
-#   bash utils/portable_round.sh export PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS   # here: TensorFlow and JAX
+#   bash recipes/portable_round.sh export PHOTOS VGG16_WEIGHTS CHANNEL_WEIGHTS   # here: TensorFlow and JAX
 #   bash ROUND/portable_round.sh train PHOTOS SECONDS                          # there: JAX, NumPy, Pillow and tqdm
-#   bash utils/portable_round.sh import                                        # here again, with ROUND/out
+#   bash recipes/portable_round.sh import                                        # here again, with ROUND/out
 #
 #   PHOTOS           folder of photographs, here and there; the last 20 are held out
 #   VGG16_WEIGHTS    VGG16 without its top layers, as keras.applications has it
@@ -85,7 +85,7 @@ export_all() {
   cp -r srwgan "$round/code"
   mkdir -p "$round/code/utils"
   cp utils/portable_run.py utils/portable_pairs.py "$round/code/utils"
-  cp "$here/portable_round.sh" "$round"
+  cp recipes/portable_round.sh "$round"
   echo "Exported to $round. Where JAX is: bash portable_round.sh train PHOTOS SECONDS, in that folder"
 }
 
