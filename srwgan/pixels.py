@@ -117,6 +117,15 @@ def resize_plane(plane, size, filter):
     return np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, filter))
 
 
+def turned(pixels: np.ndarray, turn: int) -> np.ndarray:
+    """A square picture (S, S, C) in one of its eight positions.
+
+    Args:
+        turn: 0 to 7: quarter turns, mirrored first from 4 on.
+    """
+    return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if turn > 3 else pixels, turn))
+
+
 def rounded(planes, dtype):
     return np.clip(np.stack(planes, -1) + 0.5, 0, np.iinfo(dtype).max).astype(dtype)
 

@@ -19,19 +19,20 @@ import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from srwgan.commandline import OneLineParser, one_line_errors, run_command, whole
+from srwgan.commandline import OneLineParser, one_line_errors, real, run_command, whole
 from srwgan.data.degradations import add_grain, degrade
 from srwgan.data.shares import sampling_weights
+from srwgan.pixels import turned
+from srwgan.training.portable import INDEX, PIXELS
 from srwgan.whole_files import write_json, written_whole
-from utils.portable_run import FORMAT, read_photographs, share
+from utils.portable_run import FORMAT, read_photographs
 
-PIXELS, INDEX = "photographs.bin", "photographs.json"
 PAIRS_A_PART = 512  # what a process makes at a time
 CANDIDATES = 8  # crops of which one is drawn by its mean gradient, near enough to one of all that there are
 
@@ -47,7 +48,13 @@ def main(argv=None):
     add("--photographs", type=Path, required=True, metavar="PHOTOS", help="folder of the photographs of the export")
     add("--output", type=Path, required=True, metavar="PAIRS", help="folder of the pairs")
     add("--number", type=whole(1), required=True, help="of pairs")
-    add("--texture", type=share, default=0.0, metavar="SHARE", help="of the crops, drawn by their mean gradient (0)")
+    add(
+        "--texture",
+        type=real(0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="of the crops, drawn by their mean gradient (0)",
+    )
     add("--processes", type=whole(1), default=os.cpu_count(), help="(default: as many as there are cores)")
     args = parser.parse_args(argv)
     with one_line_errors(parser):
@@ -87,6 +94,11 @@ class Recipe:
         names = ("degradation", "grain", "sampling", "scale", "seed")
         shapes = tuple(tuple(shape) for shape in meta["cut_from"]["shapes"])
         return cls(**{name: flags[name] for name in names}, crop=meta["crop"], shapes=shapes, texture=texture)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """(N,), up to each photograph the sum of what they are drawn in proportion to."""
+        return np.cumsum(sampling_weights(self.shapes, self.sampling))
 
     @property
     def record(self) -> int:
@@ -186,8 +198,7 @@ def make_pair(recipe: Recipe, photos: list, i: int):
         candidates += [draw_crop(recipe, photos, random) for _ in range(CANDIDATES - 1)]
     gradients = np.array([mean_gradient(crop) + 1e-9 for _, crop in candidates])
     photo, crop = candidates[random.choice(len(candidates), p=gradients / gradients.sum())]
-    turn = random.integers(8)
-    crop = np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
+    crop = turned(crop, random.integers(8))
     if recipe.grain:
         crop = add_grain(crop, random, recipe.grain)
     low_res, strength = degrade(recipe.degradation, crop, photo=photo, scale=recipe.scale, random=random)
@@ -196,8 +207,7 @@ def make_pair(recipe: Recipe, photos: list, i: int):
 
 def draw_crop(recipe, photos, random):
     """A photograph, and a crop of it."""
-    weights = np.cumsum(sampling_weights(recipe.shapes, recipe.sampling))
-    photo = photos[int(np.searchsorted(weights, random.random() * weights[-1], "right"))]
+    photo = photos[int(np.searchsorted(recipe.weights, random.random() * recipe.weights[-1], "right"))]
     top, left = random.integers(np.array(photo.shape[:2]) - recipe.crop + 1)
     return photo, photo[top : top + recipe.crop, left : left + recipe.crop]
 

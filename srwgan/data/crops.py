@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from srwgan.data.degradations import add_grain, check_degradation, degrade
 from srwgan.data.shares import sampling_weights
-from srwgan.pixels import downscale, to_range
+from srwgan.pixels import downscale, to_range, turned
 
 TRAINING, VALIDATION, GRAIN = 1, 2, 3  # what a NumPy generator is for, the last part of its key
 PLACE_KEY, TURN_KEY, POSITION_KEY = 0, 1 << 40, 2 << 40  # what TensorFlow's key[0] is for, see `CropStream`
@@ -167,8 +167,7 @@ class CropStream:
         pixels, side = self.photos[int(photo)], self.options.crop
         top, left = (np.array(pixels.shape[:2]) - side + 1) * place.astype(np.float64)
         top, left = min(int(top), pixels.shape[0] - side), min(int(left), pixels.shape[1] - side)
-        crop = pixels[top : top + side, left : left + side]
-        crop = np.ascontiguousarray(np.rot90(crop[:, ::-1] if turn > 3 else crop, turn))
+        crop = turned(pixels[top : top + side, left : left + side], turn)
         if not self.options.grain:
             return crop
         return add_grain(crop, np.random.default_rng([self.options.seed, epoch, sample, GRAIN]), self.options.grain)

@@ -30,9 +30,8 @@ from srwgan.training.optimizers import build_optimizer
 from srwgan.training.portable.program import generator_program
 from srwgan.training.portable.state import assign_values, named_variables, read_state
 from srwgan.training.step import StepOptions, Trainer
-from tests.forked import Forked
 from tests.networks.test_diffusion import shaken
-from tests.waiting import LIMIT
+from tests.two_replicas import check_says_same
 from utils import portable_run as runner
 from utils.evaluate import main as evaluate
 from utils.testGenerate import generate_one_img, load_gen
@@ -162,24 +161,17 @@ def test_training_learns_what_noise_hides(make_photo):
 # Two devices
 
 TWO_REPLICAS = """
-import numpy as np, tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+import tensorflow as tf
+from tests.two_replicas import divide_processor, shares
 from tests.training.test_diffusion_step import assert_close, batch, build, weights_of
 
+divide_processor()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     two = build(strategy=strategy)
-low_res, high_res, e = batch()
-halves = strategy.experimental_distribute_values_from_function(
-    lambda context: tuple(
-        x[2 * context.replica_id_in_sync_group :][:2] for x in (low_res, high_res, e)
-    )
-)
-two.train_batch(halves)
+two.train_batch(shares(strategy, batch()))
 one = build()
-one.train_batch((low_res, high_res, e))
+one.train_batch(batch())
 assert_close(weights_of(two), weights_of(one), rtol=1e-4, atol=1e-6)
 print("same")
 """
@@ -187,9 +179,7 @@ print("same")
 
 @pytest.mark.slow
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
-    process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
-    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
-    assert status == 0 and "same" in log.splitlines(), log[-3000:]
+    check_says_same(TWO_REPLICAS, tmp_path / "log")
 
 
 # The command line

@@ -27,10 +27,9 @@ from srwgan.training.launch import launch as main
 from srwgan.training.objective import Objective
 from srwgan.training.portable.state import assign_values, named_variables, read_state
 from srwgan.training.step import StepOptions
-from tests.forked import Forked
 from tests.networks.test_diffusion import shaken
 from tests.training.test_diffusion_step import assert_close, averaged_weights, batch, weights_of
-from tests.waiting import LIMIT
+from tests.two_replicas import check_says_same
 from utils import portable_run as runner
 
 PIXELS = Objective(gpweight=2.0, cweight=0.0, advweight=0.0, rweight=1.0)
@@ -192,22 +191,17 @@ def test_a_student_learns_its_teachers_samples():
 
 TWO_REPLICAS = """
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+from tests.two_replicas import divide_processor, shares
 from tests.training.test_distillation import ADVERSARIAL, build
 from tests.training.test_diffusion_step import assert_close, batch, weights_of
 
+divide_processor()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     two = build(ADVERSARIAL, strategy=strategy)
-low_res, high_res, e = batch()
-halves = strategy.experimental_distribute_values_from_function(
-    lambda context: tuple(x[2 * context.replica_id_in_sync_group :][:2] for x in (low_res, high_res, e))
-)
-two.train_batch(halves)
+two.train_batch(shares(strategy, batch()))
 one = build(ADVERSARIAL)
-one.train_batch((low_res, high_res, e))
+one.train_batch(batch())
 assert_close(weights_of(two), weights_of(one), rtol=1e-4, atol=1e-6)
 assert_close(two.discriminator.get_weights(), one.discriminator.get_weights(), rtol=1e-4, atol=1e-6)
 print("same")
@@ -216,9 +210,7 @@ print("same")
 
 @pytest.mark.slow
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
-    process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
-    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
-    assert status == 0 and "same" in log.splitlines(), log[-3000:]
+    check_says_same(TWO_REPLICAS, tmp_path / "log")
 
 
 # The command line

@@ -15,8 +15,7 @@ from srwgan.training.objective import Objective
 from srwgan.training.optimizers import GuardedAdam, build_optimizer
 from srwgan.training.patch_transport import pixel_patches, transport_loss
 from srwgan.training.step import STEADY_KEY, StepOptions, Trainer
-from tests.forked import Forked
-from tests.waiting import LIMIT
+from tests.two_replicas import check_says_same
 
 WEIGHTS = Objective(gpweight=5.0, cweight=0.3, advweight=0.7, rweight=2.0, latweight=0.4)
 TERMS = tuple(WEIGHTS.weights("full"))
@@ -475,9 +474,9 @@ import tensorflow as tf
 from srwgan.training.objective import Objective
 from srwgan.training.optimizers import build_optimizer
 from tests.training import test_step as t
+from tests.two_replicas import divide_processor, shares
 
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-                                           [tf.config.LogicalDeviceConfiguration()] * 2)
+divide_processor()
 
 
 def build(strategy):
@@ -486,13 +485,7 @@ def build(strategy):
 
 
 def train(trainer, batch):
-    number = 4 // trainer.strategy.num_replicas_in_sync
-
-    def share(context):
-        start = context.replica_id_in_sync_group * number
-        return tuple(x[start : start + number] for x in batch)
-
-    return trainer.train_batch(trainer.strategy.experimental_distribute_values_from_function(share))
+    return trainer.train_batch(shares(trainer.strategy, batch))
 
 
 def replicas(trainer):
@@ -525,9 +518,7 @@ print("same")
 @pytest.mark.slow
 def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
     """In a process of its own: devices cannot be divided once TensorFlow runs."""
-    process = Forked(["-c", TWO_REPLICAS], log=tmp_path / "log")
-    status, log = process.wait(LIMIT), (tmp_path / "log").read_text()
-    assert status == 0 and "same" in log.splitlines(), log[-3000:]
+    check_says_same(TWO_REPLICAS, tmp_path / "log")
 
 
 def test_overfitting_one_photograph_beats_bicubic(make_photo):

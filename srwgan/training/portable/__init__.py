@@ -10,3 +10,4 @@ train_SRWGAN.py --import-state OUT         `importing.py`: the trained state as 
 
 FORMAT = 1  # of the folder and of a state; utils/portable_run.py reads this one
 TEACHER = "teacher.npz"  # of a student: its teacher's weights, in the export and, where another was given, in OUT
+PIXELS, INDEX = "photographs.bin", "photographs.json"  # of photographs, or of pairs of crops

@@ -15,8 +15,8 @@ from srwgan.data.crops import CropOptions, CropStream, held_out_crops, images_of
 from srwgan.pixels import to_pixels
 from srwgan.training.flags import is_path
 from srwgan.training.photographs import check_same, read_record, record_of
-from srwgan.training.portable import FORMAT, TEACHER
-from srwgan.training.portable.packing import PIXELS, pack_pairs, pack_photographs
+from srwgan.training.portable import FORMAT, PIXELS, TEACHER
+from srwgan.training.portable.packing import pack_pairs, pack_photographs
 from srwgan.training.portable.program import (
     Program,
     frozen_variables,

@@ -16,12 +16,11 @@ from tqdm import tqdm
 
 from srwgan.data.crops import CropStream, images_of
 from srwgan.pixels import resize, to_pixels
-from srwgan.training.portable import FORMAT
+from srwgan.training.portable import FORMAT, INDEX, PIXELS
 from srwgan.whole_files import write_json, written_whole
 
 log = logging.getLogger("srwgan")
 
-PIXELS, INDEX = "photographs.bin", "photographs.json"
 MOST_REDUCED = 0.5  # of height and width; below that, fewer photographs are taken
 
 
