@@ -2,8 +2,8 @@
 
 The file is a StableHLO portable artifact with the weights inside, which JAX, or whatever reads StableHLO, runs on any
 accelerator. Its input is low_res (batch, height, width, 3) float32 RGB in [-1, 1], for a generator with a condition
-strength (batch,) float32 too; its output high_res (batch, scale height, scale width, 3) float32. Edges are repeated as
-`testGenerator.py` does.
+strength (batch,) float32 too; its output high_res (batch, scale height, scale width, 3) float32. Pictures are
+mirrored at their edges as `testGenerator.py` does.
 
 A training step is exported by `train_SRWGAN.py --export-step`.
 """

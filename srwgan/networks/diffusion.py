@@ -151,7 +151,9 @@ def upsampled(low_res: tf.Tensor, scale: int) -> tf.Tensor:
     return tf.image.resize(low_res, tf.shape(low_res)[1:3] * scale, "bilinear")
 
 
-def sampled(generator: Any, low_res: tf.Tensor, sampling: Sampling | None = None, *, margin: int = 0) -> tf.Tensor:
+def sampled(
+    generator: Any, low_res: tf.Tensor, sampling: Sampling | None = None, *, margin: int = 0, edges: str = "mirrored"
+) -> tf.Tensor:
     """Pictures drawn by a diffusion model, all with the noise of one seed.
 
     Each step estimates the residual y of z_t and goes on to z_s, the noise that z_t then has being kept or, in part,
@@ -162,20 +164,21 @@ def sampled(generator: Any, low_res: tf.Tensor, sampling: Sampling | None = None
     With all of the noise kept this is Euler's method for the flow, and DDIM's step (Song et al. 2020,
     arXiv:2010.02502).
 
-    Beyond the edges, in the margin, the picture and the estimate repeat their edges, and the noise goes on.
+    Beyond the edges, in the margin, the picture and the estimate are mirrored, and the noise goes on.
 
     Args:
         generator: a `DiffusionGenerator`, or a function of [low_res, noisy, level] with `scale` and `steps`.
         low_res: (B, H, W, 3) in [-1, 1].
         sampling: steps and randomness; by default as many steps as the generator was made for, and seed 0.
         margin: low-resolution pixels on each side.
+        edges: what the margin is, see `edges.with_margin`.
 
     Returns:
         (B, scale H, scale W, 3), in about [-1, 1].
     """
     sampling, scale = sampling or Sampling(), generator.scale
     path = levels(sampling.steps or generator.steps)
-    padded, around = with_margin(low_res, margin), margin * scale
+    padded, around = with_margin(low_res, margin, edges), margin * scale
     batch, height, width, _ = tf.unstack(tf.shape(padded))
 
     def plane(use):
@@ -187,12 +190,20 @@ def sampled(generator: Any, low_res: tf.Tensor, sampling: Sampling | None = None
         renewed = renewed_share(path[step], path[step + 1], sampling.stochasticity)
         return (1 - renewed**2) ** 0.5 * noise + renewed * plane(step + 1) if renewed else noise
 
-    *_, (_, _, residual) = sampling_steps(generator, padded, plane(0), path, around=around, renew=renew)
+    steps = sampling_steps(generator, padded, plane(0), path, around=around, edges=edges, renew=renew)
+    *_, (_, _, residual) = steps
     return upsampled(low_res, scale) + crop(residual, around)
 
 
 def sampling_steps(
-    generator: Any, padded: tf.Tensor, noise: tf.Tensor, path: list, *, around: int = 0, renew: Callable | None = None
+    generator: Any,
+    padded: tf.Tensor,
+    noise: tf.Tensor,
+    path: list,
+    *,
+    around: int = 0,
+    edges: str = "mirrored",
+    renew: Callable | None = None,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """The steps of `sampled`, one after another: (z_t, its levels t (B,), the estimate of the residual from it).
 
@@ -201,6 +212,7 @@ def sampling_steps(
         noise: n of z_1, as large as the result with its margin.
         path: the levels, 1 to 0.
         around: high-resolution pixels of the margin.
+        edges: what the margin is.
         renew: the noise after a step, of that before and the step's number, from 0; None keeps it.
     """
     residual = tf.zeros_like(noise)
@@ -210,7 +222,7 @@ def sampling_steps(
         residual = generator([padded, noisy, at_level], training=False)
         yield noisy, at_level, residual
         if following:
-            residual = with_margin(crop(residual, around), around)
+            residual = with_margin(crop(residual, around), around, edges)
             noise = placed_inside(noise, crop(noise_in(noisy, residual, level), around), around)
             noise = renew(noise, step) if renew else noise
 

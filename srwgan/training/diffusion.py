@@ -47,7 +47,7 @@ class DiffusionTrainer(Trainer):
 
     def generate_average(self, low_res, training=False):
         """What the averaged network makes of (B, H, W, 3), with its own number of steps and seed 0."""
-        return sampled(self.average, low_res, Sampling(), margin=self.options.repeat_edges)
+        return sampled(self.average, low_res, Sampling(), margin=self.options.margin, edges=self.options.edges)
 
     def replica_step(self, batch, phase, stop, dstep=None):
         """The step on one replica's batch (low_res, high_res, e (B, 1)): its metrics, and whether it was finite.
@@ -64,16 +64,17 @@ class DiffusionTrainer(Trainer):
     def network_gradients(self, low_res, high_res, e, phase):
         """Gradients of the loss by the network's weights.
 
-        The picture's edges are repeated as the options say, and the estimate beyond them counts for nothing.
+        The picture gets the margin that the options say, and the estimate there counts for nothing.
         """
-        scale, margin = self.generator.scale, self.options.repeat_edges
-        residual = with_margin(high_res - upsampled(low_res, scale), margin * scale)
+        scale, margin, edges = self.generator.scale, self.options.margin, self.options.edges
+        residual = with_margin(high_res - upsampled(low_res, scale), margin * scale, edges)
         _, height, width, _ = tf.unstack(tf.shape(residual))
         keys = sample_keys(e[:, 0])
         noise = tf.ensure_shape(white_noise(keys, height=height, width=width), residual.shape)
         level = tf.ones_like(e[:, 0]) if phase == "warmup" else noise_levels(keys)
         with tf.GradientTape() as tape:
-            losses = self.denoising_loss(with_margin(low_res, margin), residual, noise, level, margin=margin * scale)
+            padded = with_margin(low_res, margin, edges)
+            losses = self.denoising_loss(padded, residual, noise, level, margin=margin * scale)
             scaled = tf.reduce_mean(losses["g_loss_total"]) * self.loss_scale
         return sample_means(losses), tape.gradient(scaled, self.generator.trainable_variables)
 

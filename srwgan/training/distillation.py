@@ -52,13 +52,13 @@ class StudentTrainer(Trainer):
 
     def generate_average(self, low_res, training=False):
         """What the averaged student makes of (B, H, W, 3), with its own number of steps and seed 0."""
-        return sampled(self.average, low_res, Sampling(), margin=self.options.repeat_edges)
+        return sampled(self.average, low_res, Sampling(), margin=self.options.margin, edges=self.options.edges)
 
     def generate(self, low_res, training=False):
         """The student's pictures in one step from what `starts_and_targets` gives."""
         low_res, noisy, level = low_res
-        margin, scale = self.options.repeat_edges, self.generator.scale
-        residual = self.generator([with_margin(low_res, margin), noisy, level], training=training)
+        margin, edges, scale = self.options.margin, self.options.edges, self.generator.scale
+        residual = self.generator([with_margin(low_res, margin, edges), noisy, level], training=training)
         return self.picture(low_res, crop(residual, margin * scale))
 
     def picture(self, low_res, residual):
@@ -91,12 +91,13 @@ class StudentTrainer(Trainer):
             low_res: (B, H, W, 3).
             keys: (B,) int64, of the noise and of the place on the path.
         """
-        margin, scale = self.options.repeat_edges, self.teacher.scale
-        padded, around = with_margin(low_res, margin), margin * scale
+        margin, edges, scale = self.options.margin, self.options.edges, self.teacher.scale
+        padded, around = with_margin(low_res, margin, edges), margin * scale
         _, height, width, _ = tf.unstack(tf.shape(padded))
         noise = white_noise(keys, height=height * scale, width=width * scale, top=-around, left=-around)
         path = levels(self.teacher.steps)
-        noisy, at_level, estimates = zip(*sampling_steps(self.teacher, padded, noise, path, around=around), strict=True)
+        steps = sampling_steps(self.teacher, padded, noise, path, around=around, edges=edges)
+        noisy, at_level, estimates = zip(*steps, strict=True)
         place = places_on_path(keys, len(noisy))
         start = low_res, at_place(noisy, place), at_place(at_level, place)
         return start, self.picture(low_res, crop(estimates[-1], around))

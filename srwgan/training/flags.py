@@ -155,12 +155,19 @@ def add_data(add):
         "the generator learns grain",
     )
     add(
+        "--mirror-edges",
+        type=whole(0),
+        default=0,
+        metavar="PIXELS",
+        help="low-resolution pixels by which crops are mirrored at their edges before the generator, as a picture to "
+        "upscale is by its receptive field; 0: it sees zeros there",
+    )
+    add(
         "--repeat-edges",
         type=whole(0),
         default=0,
         metavar="PIXELS",
-        help="low-resolution pixels by which edges of crops are repeated before the generator, as those of a picture "
-        "to upscale are by its receptive field; 0: it sees zeros there",
+        help="the same with the edges' pixels repeated, as pictures to upscale had it up to version 1.0",
     )
     add(
         "--degradation",
@@ -519,6 +526,11 @@ def check(args: Namespace) -> None:
         raise ValueError(
             "Received: --both-sizes without --halve-below. Expected the megapixels below which "
             "photographs are there at half their size too."
+        )
+    if args.mirror_edges and args.repeat_edges:
+        raise ValueError(
+            f"Received: --mirror-edges {args.mirror_edges} with --repeat-edges {args.repeat_edges}. "
+            "Expected one of them."
         )
     if args.batchsz % args.accumulate:
         raise ValueError(

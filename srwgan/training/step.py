@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from srwgan.networks.edges import with_repeated_edges
+from srwgan.networks.edges import with_edges
 from srwgan.pixels import downscale_by_sums, range_to_levels, to_range
 from srwgan.training.accumulation import mean_over_parts
 from srwgan.training.averaging import WeightAverage
@@ -47,8 +47,8 @@ class StepOptions:
         shift: discriminator and hyperpixels see the images from an offset below this many pixels, another at every
             step; 0 for none. Without it their strides stay in phase with the grid of low-resolution pixels, and their
             uneven gradients draw that grid into the pictures.
-        repeat_edges: low-resolution pixels by which the edges of what the generator gets are repeated, see
-            `with_repeated_edges`.
+        margin: low-resolution pixels beyond the edges of what the generator gets, see `with_edges`.
+        edges: what the margin is, "mirrored" or "repeated".
         accumulate: parts that a batch is computed in, one after another: the same step in less memory.
         loss_scaling: whether losses are scaled against underflow, as float16 needs it.
     """
@@ -58,7 +58,8 @@ class StepOptions:
     ema: float = 0.998
     clip: float = 0.0
     shift: int = 0
-    repeat_edges: int = 0
+    margin: int = 0
+    edges: str = "mirrored"
     accumulate: int = 1
     loss_scaling: bool = False
 
@@ -114,11 +115,11 @@ class Trainer:
 
     def generate(self, low_res, training=False):
         """What the generator makes of the low resolution."""
-        return with_repeated_edges(self.generator, self.options.repeat_edges)(low_res, training=training)
+        return with_edges(self.generator, self.options.margin, self.options.edges)(low_res, training=training)
 
     def generate_average(self, low_res, training=False):
         """What the averaged generator makes of it."""
-        return with_repeated_edges(self.average, self.options.repeat_edges)(low_res, training=training)
+        return with_edges(self.average, self.options.margin, self.options.edges)(low_res, training=training)
 
     @tf.function
     def train_batch(self, batch, phase="full", stop=0.0, dstep=None):

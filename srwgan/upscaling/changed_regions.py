@@ -35,7 +35,7 @@ class Canvas:
     Args:
         graph: of the plane's kind of pixels.
         run_region: (padded, high_res, (top, bottom, left, right)) -> None, fills that region of high_res in tiles.
-        keep_maps: whether a whole frame and its feature maps fit in memory. Needs a `PictureNetwork`.
+        keep_maps: whether a whole frame and its feature maps fit in memory. Needs a `NetworkWithMaps`.
 
     Attributes:
         high_res: (1, scale H, scale W, C), valid after the first `update`, changed in place by the next.
@@ -53,7 +53,7 @@ class Canvas:
         """Brings `high_res` up to the next frame.
 
         Args:
-            padded: the frame, (1, H + 2 halo, W + 2 halo, C) with its edges repeated.
+            padded: the frame with its margin, (1, H + 2 margin, W + 2 margin, C).
         """
         rectangles = self.changed(padded)
         all_changed, self.padded = rectangles is None, padded
@@ -75,32 +75,23 @@ class Canvas:
             return []
         if self.network.whole:
             return None
-        size = np.subtract(changed.shape, 2 * self.network.halo)
 
         def cost(heights, widths):
-            return patch_cost(self.halos, heights, widths, frame=size)
+            return patch_cost(self.halos, heights, widths, frame=changed.shape)
 
         rectangles = changed_rectangles(changed, cost)
         total = sum(cost(bottom - top, right - left) for top, bottom, left, right in rectangles)
-        whole = self.picture_cost(*size) if self.keep_maps else cost(*changed.shape)
-        return rectangles if total < whole else None
-
-    def picture_cost(self, height: int, width: int) -> float:
-        margin = 2 * self.network.mean_margin
-        return PATCH_OVERHEAD + (height + margin) * (width + margin)
+        return rectangles if total < cost(*changed.shape) else None
 
     def run_whole(self, *, with_maps: bool) -> None:
         self.maps, self.maps_are_kept = None, False  # before new ones are made: their memory is needed again
         _, height, width, channels = self.padded.shape
-        halo, scale = self.network.halo, self.network.scale
-        height, width = height - 2 * halo, width - 2 * halo
-        if self.keep_maps:
-            picture = self.padded[:, halo : halo + height, halo : halo + width]
-            if with_maps:
-                high_res, self.maps = self.graph.pictures_with_maps(picture)
-                self.high_res = np.array(high_res)
-            else:
-                self.high_res = np.asarray(self.graph.pictures(picture))
+        scale, height, width = self.network.scale, *(size - 2 * self.network.margin for size in (height, width))
+        if with_maps:
+            high_res, self.maps = self.graph.windows_with_maps(self.padded)
+            self.high_res = np.array(high_res)
+        elif self.keep_maps:  # the frame is one tile
+            self.high_res = np.asarray(self.graph.windows(self.padded))
         else:
             self.high_res = np.empty((1, height * scale, width * scale, channels), self.padded.dtype)
             self.run_region(self.padded, self.high_res, (0, height, 0, width))
@@ -112,7 +103,7 @@ class Canvas:
             self.run_region(self.padded, self.high_res, region)
             return
         if not self.maps_are_kept:  # the first patch since a whole frame
-            self.maps, self.maps_are_kept = self.graph.kept(self.maps, self.padded.shape), True
+            self.maps, self.maps_are_kept = self.graph.kept(self.maps), True
         rectangle = np.array([top, bottom, left, right], np.int32)
         patch = self.graph.patch(self.graph.tensor(self.padded), self.maps, self.graph.tensor(rectangle))
         top, bottom, left, right = (self.network.scale * side for side in region)
@@ -121,12 +112,13 @@ class Canvas:
     def depending(self, top: int, bottom: int, left: int, right: int) -> tuple[int, int, int, int]:
         """The region of the result, in low-resolution pixels, that depends on a rectangle of `padded`.
 
-        The rectangle grows by the halo on each side. `padded` begins a halo further up and left than the result, so
-        that the region begins two halos less, and ends where the rectangle does.
+        The rectangle grows by the halo on each side. `padded` begins a margin further up and left than the result.
         """
         _, height, width, _ = self.padded.shape
-        grow = 2 * self.network.halo
-        return max(top - grow, 0), min(bottom, height - grow), max(left - grow, 0), min(right, width - grow)
+        margin = self.network.margin
+        before, after = -sum(self.halos) - margin, sum(self.halos) - margin
+        bottom, right = min(bottom + after, height - 2 * margin), min(right + after, width - 2 * margin)
+        return max(top + before, 0), bottom, max(left + before, 0), right
 
 
 def any_channel(mask: np.ndarray) -> np.ndarray:
@@ -143,20 +135,18 @@ def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 def patch_cost(halos: list[int], heights: np.ndarray, widths: np.ndarray, *, frame: tuple[int, int]) -> np.ndarray:
     """Cost of patches whose changed pixels measure heights x widths, in low-resolution pixels of work.
 
-    A part's work is its number of convolutions, which is its halo, times its mean size: that of its output grown by
-    half its halo on each side.
+    A part's work is its number of convolutions, which is its halo, times the size of what it looks at.
 
     Args:
-        halos: what each of the network's parts takes off every side.
-        frame: (height, width) of the frame without its halo.
+        halos: how far each of the network's parts looks on each side.
+        frame: (height, width) of the frame with its margin.
     """
     halos = np.reshape(halos, [-1] + [1] * np.ndim(heights))
-    grown = halos.cumsum(0)
-    total = grown[-1]
-    rest = 2 * (total - grown)  # of the halo, after each part
-    rows = np.minimum(heights + 2 * grown, frame[0] + rest) + halos
-    columns = np.minimum(widths + 2 * grown, frame[1] + rest) + halos
-    return PATCH_OVERHEAD + (rows * columns * halos).sum(0) / np.maximum(total, 1)
+    seen = 2 * (
+        halos.cumsum(0) + halos
+    )  # the change has grown as far as the parts before look, and a part looks further
+    rows, columns = np.minimum(heights + seen, frame[0]), np.minimum(widths + seen, frame[1])
+    return PATCH_OVERHEAD + (rows * columns * halos).sum(0) / np.maximum(halos.sum(0), 1)
 
 
 def changed_rectangles(changed: np.ndarray, cost: Callable) -> list[tuple[int, int, int, int]]:

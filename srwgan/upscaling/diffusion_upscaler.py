@@ -35,12 +35,13 @@ class DiffusionNetwork:
         precision: see `choose_policy`.
     """
 
-    whole = takes_pictures = False
+    whole = has_maps = False
 
     def __init__(self, generator: DiffusionGenerator, precision: str = "auto"):
         policy = keras.dtype_policies.get(choose_policy(precision))
         self.generator, self.precision = with_precision(generator, policy.name), policy.compute_dtype
         self.scale, self.halo, self.alignment = generator.scale, generator.receptive_field, generator.alignment
+        self.margin = self.halo
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
         return sub_pixels

@@ -6,9 +6,9 @@ the results and the receptive fields of both.
 
 What makes it fast:
 
-- Convolutions do not pad. A padded one would keep computing the halo that later layers no longer need. Without padding
-  the halo shrinks layer by layer, and is gone before the costly layers of high resolution.
-- A whole picture's margins are smaller than a tile's halo, since features beyond an edge repeat: see `margins`.
+- At the low resolution convolutions pad with zeros, as the Generator's do: features keep their size, and no pass over
+  memory cuts their edges off. After that they do not pad, and use up what is left of the margin: no layer of high
+  resolution, which are the costly ones, computes it.
 - Activations run before the pixel shuffles, inside the convolution before them.
 - The last convolution runs before the last pixel shuffle, on sub-pixels, where the vectors of a CPU are full: see
   `sub_pixel_kernel`.
@@ -22,14 +22,12 @@ import numpy as np
 import tensorflow as tf
 
 from srwgan.networks.blocks import SLOPE
-from srwgan.networks.edges import crop, with_margin
+from srwgan.networks.edges import crop, halo_of, margin_of
 from srwgan.networks.generator import SCALES, Generator
-
-WIDTH_PADDING = [[0, 0], [0, 0], [1, 1], [0, 0]]
 
 
 class FastGenerator:
-    """A `PictureNetwork` (see network.py) of a plain Generator, with its weights as they are now.
+    """A `NetworkWithMaps` (see network.py) of a plain Generator, with its weights as they are now.
 
     Part 0 is the first convolution, part k the k-th residual block, and the tail is the rest.
 
@@ -41,13 +39,14 @@ class FastGenerator:
         ValueError: the generator has layers that are not run here.
     """
 
-    takes_pictures = True
+    has_maps = True
     whole = False
 
     def __init__(self, generator: Generator, precision: str):
         self.precision = precision
         self.scale, self.filters = generator.scale, generator.filters
-        self.halo, self.alignment = generator.receptive_field, generator.alignment
+        self.halo, self.alignment = max(halo_of(generator), margin_of(generator)), generator.alignment
+        self.margin = margin_of(generator)
 
         weights = Weights(generator, precision)
         self.first = weights.convolution("first")
@@ -70,17 +69,20 @@ class FastGenerator:
             self.last_bias = np.tile(self.last.bias, self.last_factor**2)
         self.bilinear_kernel = bilinear_kernel(self.scale, self.last_factor, shifted=not self.is_direct)
 
-        self.upsampling_halo = self.halo - 1 - 2 * len(self.blocks) - 1  # what comes after `last_low_res` takes off
-        self.halos = [1, *[2] * len(self.blocks), 1 + self.upsampling_halo]
-        self.margins = margins(len(self.blocks), self.halo)
-        self.mean_margin = mean_margin(self.margins, self.halo)
+        self.halos = [1, *[2] * len(self.blocks), generator.receptive_field - 1 - 2 * len(self.blocks)]
+        self.upsampling_halo = self.halos[-1] - 1  # what comes after `last_low_res` takes off
 
     def sub_pixels(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tf.Tensor:
-        first = x = self.part(0, low_res)
+        return self.sub_pixels_and_maps(low_res, gain, offset)[0]
+
+    def sub_pixels_and_maps(
+        self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        maps = [x := self.part(0, low_res)]
         for k in range(1, len(self.blocks) + 1):
-            x = self.part(k, x)
-        before = self.halo - self.halos[-1]
-        return self.tail(x, crop(first, before - 1), crop(low_res, before), gain=gain, offset=offset)
+            maps.append(x := self.part(k, x))
+        tail_input = (crop(features, self.margin - self.halos[-1]) for features in (x, maps[0], low_res))
+        return self.tail(*tail_input, gain=gain, offset=offset), maps
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
         """(B, scale h / f + 1, scale w / f + 1, f^2 C) -> (B, scale h, scale w, C), f the last shuffle's factor.
@@ -92,50 +94,20 @@ class FastGenerator:
         end = 1 - self.last_factor
         return pixel_shuffle(sub_pixels, self.last_factor)[:, 1:end, 1:end]
 
-    def picture(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        x = first = self.part(0, with_margin(low_res, self.margins[0]))
-        depth, margin, invalid, maps = 1, self.margins[0] - 1, 0, [x]  # depth: convolutions done
-        for k in range(1, len(self.blocks) + 1):
-            if depth in self.margins:
-                x, margin, invalid = with_margin(x, self.margins[depth] - margin, invalid), self.margins[depth], 0
-            depth, margin = depth + 2, margin - 2
-            if depth in self.margins:  # the next margin takes the place of invalid columns
-                x, invalid = self.part_of_whole_rows(k, x), 2
-            else:
-                x = self.part(k, x)
-            maps.append(x[:, :, invalid:-invalid] if invalid else x)
-        first = with_margin(first, self.upsampling_halo - (self.margins[0] - 1))
-        return self.upsampled(x, first, with_margin(low_res, 2), gain=gain, offset=offset), maps
-
     def part(self, k: int, x: tf.Tensor) -> tf.Tensor:
         if k == 0:
-            return self.first(tf.cast(x, self.precision))
-        # At equal sizes, with padding, TensorFlow 2.21 would run the addition inside the second convolution, 3% faster;
-        # but that operation crashes where two threads call it at once.
+            return self.first(tf.cast(x, self.precision), "SAME")
+        # A difference, since TensorFlow 2.21 would run a sum inside the second convolution, and that operation crashes
+        # where two threads call it at once.
         block = self.blocks[k - 1]
-        return crop(x, 2) + block.convolution2(block.activation(block.convolution1(x)))
-
-    def part_of_whole_rows(self, k: int, x: tf.Tensor) -> tf.Tensor:
-        """As `part`, with 2 invalid columns on each side: cropping rows alone takes no pass over memory."""
-        block = self.blocks[k - 1]
-        y = block.activation(block.convolution1(x, WIDTH_PADDING))
-        return crop_rows(x, 2) + block.convolution2(y, WIDTH_PADDING)
+        return x - block.negated_convolution2(block.activation(block.convolution1(x, "SAME")), "SAME")
 
     def tail(
         self, x: tf.Tensor, first: tf.Tensor, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0
     ) -> tf.Tensor:
-        first, low_res = crop(first, 1), crop(low_res, self.upsampling_halo - 1)
-        return self.upsampled(x, first, low_res, gain=gain, offset=offset)
-
-    def upsampled(self, x: tf.Tensor, first: tf.Tensor, low_res: tf.Tensor, *, gain: float, offset: float) -> tf.Tensor:
-        """Sub-pixels from the last residual block's result.
-
-        Args:
-            x: with a halo of `upsampling_halo + 1`.
-            first: the first convolution's result, with a halo of `upsampling_halo`.
-            low_res: with a halo of 2.
-        """
-        x = self.last_low_res(x) + first
+        """All three have `halos[-1]` pixels on each side that the result does not have."""
+        x = self.last_low_res(x) + crop(first, 1)
+        low_res = crop(low_res, self.halos[-1] - 2)  # what `bilinear` takes
         if self.is_direct:
             x = self.last_activation(x)
             return self.sub_pixels_of(x, gain) + self.bilinear(low_res, gain, offset)
@@ -180,7 +152,10 @@ class FastGenerator:
 
     def multiply_adds_per_pixel(self) -> int:
         """The convolutions' multiply-adds for each low-resolution pixel, counted from their shapes, without halos."""
-        low_res = [self.first, *(conv for block in self.blocks for conv in (block.convolution1, block.convolution2))]
+        low_res = [
+            self.first,
+            *(conv for block in self.blocks for conv in (block.convolution1, block.negated_convolution2)),
+        ]
         count, resolution = sum(conv.kernel.size for conv in (*low_res, self.last_low_res)), 1
         for block in self.upsampling:
             count += block.convolution.kernel.size * resolution**2
@@ -198,8 +173,11 @@ class Convolution:
     kernel: np.ndarray
     bias: np.ndarray
 
-    def __call__(self, x: tf.Tensor, padding: str | list = "VALID") -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, padding: str = "VALID") -> tf.Tensor:
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, 1, padding), self.bias)
+
+    def negated(self) -> "Convolution":
+        return Convolution(-self.kernel, -self.bias)
 
 
 class Activation:
@@ -220,7 +198,7 @@ class Activation:
 class ResidualBlock(NamedTuple):
     convolution1: Convolution
     activation: Activation
-    convolution2: Convolution
+    negated_convolution2: Convolution
 
 
 class UpsamplingBlock(NamedTuple):
@@ -255,7 +233,7 @@ class Weights:
 
     def residual_block(self, name: str) -> ResidualBlock:
         first, second = (self.convolution(f"{name}_conv{i}") for i in (1, 2))
-        return ResidualBlock(first, self.activation(name), second)
+        return ResidualBlock(first, self.activation(name), second.negated())
 
     def upsampling_block(self, name: str, factor: int) -> UpsamplingBlock:
         return UpsamplingBlock(self.convolution(f"{name}_conv"), self.activation(name, factor**2), factor)
@@ -266,49 +244,6 @@ class Weights:
                 f"Received: a Generator with the weights {', '.join(self.unread.values())}. "
                 "Expected those of the layers that srwgan/upscaling/fast_generator.py runs, which follows Generator."
             )
-
-
-def margins(blocks: int, halo: int) -> dict[int, int]:
-    """The margins that a whole picture's features are given on their way: {convolutions done: margin from then on}.
-
-    After k convolutions all rows and columns from the k-th beyond an edge on are alike. So a margin of k or more may be
-    replaced: what lies further out than k need not be computed, only repeated. For 8 blocks and a halo of 20:
-
-        convolutions done      0    3    5    7    9   11   13   15   17   20
-        margin that is left         3    5    7    9    9    7    5    3    0
-        margin that is given   6    7    9   11   11
-        halo of a tile        20   17   15   13   11    9    7    5    3    0
-
-    A margin is given before a residual block, since it is a pass over memory. In the second half the features have more
-    margin than later convolutions need, and none is given.
-
-    Args:
-        blocks: number of residual blocks, each of two convolutions, after the first convolution.
-        halo: what all convolutions take off every side.
-    """
-    depths = [0, *(depth for depth in range(3, 2 * blocks, 2) if 2 * depth < halo)]
-    ends = [2 * after for after in depths[1:]] + [halo]
-    return {depth: end - depth for depth, end in zip(depths, ends, strict=True)}
-
-
-def mean_margin(margins: dict[int, int], halo: int) -> float:
-    """The mean margin of the features after each of `halo` convolutions."""
-    total, now = 0, 0
-    for depth in range(halo):
-        now = margins.get(depth, now) - 1
-        total += now
-    return total / halo
-
-
-def crop_rows(x: tf.Tensor, margin: int) -> tf.Tensor:
-    """x (B, H, W, C) without `margin` rows at the top and at the bottom: of a single picture a view, not a copy."""
-    batch, height, width, _ = tf.unstack(tf.shape(x))
-
-    def view():
-        rows = tf.reshape(x, [height, -1])[margin:-margin]
-        return tf.reshape(rows, [1, height - 2 * margin, width, x.shape[-1]])
-
-    return tf.cond(batch == 1, view, lambda: x[:, margin:-margin])
 
 
 def pixel_shuffle(x: tf.Tensor, factor: int) -> tf.Tensor:

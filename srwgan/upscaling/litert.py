@@ -3,7 +3,9 @@
 The file has two signatures that share the weights, both float32, RGB in [-1, 1], of any height and width:
 
     serving_default   images (1, H, W, 3) -> output (1, scale H, scale W, 3)               edges included
-    tiles             tiles (1, h + 2 halo, w + 2 halo, 3) -> output (1, scale h, scale w, 3)
+    tiles             tiles (1, h + 2 margin, w + 2 margin, 3) -> output (1, scale h, scale w, 3)
+
+How wide the margin is tells a tile's size: files up to version 1.0 take a whole halo off their tiles.
 
 LiteRT starts in a twentieth of the time that TensorFlow takes, and needs no TensorFlow. See `TiledUpscaler` for what
 both engines share.
@@ -52,7 +54,7 @@ def export_litert(generator, path) -> None:
 
         @tf.function(input_signature=spec, autograph=False)
         def images(self, images):
-            return self.tiles(with_margin(images, network.halo))
+            return self.tiles(with_margin(images, network.margin))
 
     module = Module()
     signatures = {"serving_default": module.images, "tiles": module.tiles}
@@ -107,13 +109,16 @@ class LiteNetwork:
             with stderr_held_back():  # where LiteRT tells, at its first run, of the kernels that it takes
                 self.interpreter = interpreter(str(folder / LITERT_FILE), num_threads=usable_cores())
                 self.run = self.interpreter.get_signature_runner("tiles")
-                self.run(tiles=np.zeros((1, 2 * self.halo + 1, 2 * self.halo + 1, 3), np.float32))
+                side = 2 * self.halo + 1
+                result = self.run(tiles=np.zeros((1, side, side, 3), np.float32))["output"]
+                self.margin = (side - result.shape[1] // self.scale) // 2
+                self.halo = max(self.halo, self.margin)
         except (ValueError, KeyError, RuntimeError) as error:
             raise ValueError(f"Received: {folder / LITERT_FILE}, not a generator that LiteRT reads.") from error
         self.lock = threading.Lock()  # an interpreter runs one input at a time
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """(1, h + 2 halo, w + 2 halo, 3) float32 in [-1, 1] -> (1, scale h, scale w, 3) float32."""
+        """(1, h + 2 margin, w + 2 margin, 3) float32 in [-1, 1] -> (1, scale h, scale w, 3) float32."""
         with self.lock:
             return self.run(tiles=np.ascontiguousarray(tile))["output"]
 
@@ -134,11 +139,11 @@ class LiteGraph:
         self.network, self.dtype, self.is_alpha = network, np.dtype(dtype), is_alpha
         self.half_range = np.iinfo(self.dtype).max / 2 if self.dtype.kind == "u" else None
 
-    def tiles(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, h + 2 halo, w + 2 halo, C) -> (B, scale h, scale w, C)."""
-        return np.concatenate([self.tile(tile) for tile in np.split(pixels, len(pixels))])
+    def windows(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, h + 2 margin, w + 2 margin, C) -> (B, scale h, scale w, C)."""
+        return np.concatenate([self.window(window) for window in np.split(pixels, len(pixels))])
 
-    def tile(self, pixels):
+    def window(self, pixels):
         low_res = pixels.astype(np.float32)
         if self.half_range:
             low_res = low_res / np.float32(self.half_range) - 1
@@ -153,7 +158,7 @@ class LiteGraph:
         high_res *= np.float32(self.half_range)
         if self.is_alpha:
             low_levels = pixels.astype(np.float32)
-            high_res = pixels_within_neighbors(high_res, low_levels, self.network.scale, halo=self.network.halo)
+            high_res = pixels_within_neighbors(high_res, low_levels, self.network.scale, halo=self.network.margin)
         high_res += np.float32(0.5)
         return high_res.astype(self.dtype)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from srwgan.networks.edges import crop, halo_of
+from srwgan.networks.edges import crop, halo_of, margin_of
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.networks.precision import choose_policy
 from srwgan.upscaling.fast_generator import FastGenerator
@@ -34,24 +34,26 @@ class Network(Protocol):
     Attributes:
         scale: the factor between low and high resolution.
         precision: of the computation, "float32", "bfloat16" or "float16".
-        halo: low-resolution pixels on each side of a tile.
+        halo: low-resolution pixels round a tile that its result depends on, and no fewer than the margin.
+        margin: low-resolution pixels on each side that a result does not have. Beyond them the network sees its zeros.
         alignment: of tiles, in low-resolution pixels.
         whole: whether pictures have to be run whole, since the receptive field is not known.
-        takes_pictures: whether it has the methods of `PictureNetwork` too.
+        has_maps: whether it has the methods of `NetworkWithMaps` too.
     """
 
     scale: int
     precision: str
     halo: int
+    margin: int
     alignment: int
     whole: bool
-    takes_pictures: bool
+    has_maps: bool
 
     def sub_pixels(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tf.Tensor:
-        """Tiles with their halo -> sub-pixels of the result times `gain` plus `offset`, float32.
+        """Pictures with their margin, or windows -> sub-pixels of the result times `gain` plus `offset`, float32.
 
         Args:
-            low_res: (B, h + 2 halo, w + 2 halo, 3) float32 in [-1, 1].
+            low_res: (B, h + 2 margin, w + 2 margin, 3) float32 in [-1, 1]. The result is of h x w of these.
         """
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
@@ -61,32 +63,32 @@ class Network(Protocol):
         """Memory that a tile needs, for each low-resolution pixel, halo included."""
 
 
-class PictureNetwork(Network, Protocol):
-    """A network that gives whole pictures their margins itself, and whose feature maps can be updated in part.
+class NetworkWithMaps(Network, Protocol):
+    """A network whose feature maps can be kept, and updated in part.
 
     It is a sequence of parts 0..n. Feature map k is the result of part k, and the last part, `tail`, gives sub-pixels.
 
     Attributes:
-        halos: pixels that each part takes off every side; their sum is `halo`.
-        mean_margin: mean width of the margins that a picture's features have on their way, for its cost.
+        halos: pixels on each side that each part's result depends on. The tail's are no more than `margin`.
     """
 
     halos: list[int]
-    mean_margin: float
 
-    def picture(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Pictures (B, h, w, 3) without a margin -> (sub-pixels, feature maps 0..n - 1).
-
-        A map may have less margin than the next part needs. Repeating its edges gives the rest exactly.
-        """
+    def sub_pixels_and_maps(
+        self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """As `sub_pixels` -> (that result, feature maps 0..n - 1)."""
 
     def part(self, k: int, x: tf.Tensor) -> tf.Tensor:
-        """Map k - 1, or for k = 0 the low-resolution picture -> map k, smaller by `halos[k]` on each side."""
+        """Map k - 1, or for k = 0 the low-resolution picture -> map k, as large."""
 
     def tail(
         self, x: tf.Tensor, first: tf.Tensor, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0
     ) -> tf.Tensor:
-        """The same window of the last map, of map 0 and of the low-resolution picture -> sub-pixels."""
+        """The same window of the last map, of map 0 and of the low-resolution picture -> sub-pixels.
+
+        The result is smaller than the window by `halos[-1]` low-resolution pixels on each side.
+        """
 
     def map_bytes_per_pixel(self) -> int:
         """Memory of all feature maps, for each low-resolution pixel."""
@@ -133,7 +135,7 @@ def check_strength(strength: float | None, conditional: bool) -> None:
 
 
 class ForeignNetwork:
-    """A `Network` round any model (B, H, W, 3) -> (B, scale H, scale W, 3): run as it is, then cropped by the halo.
+    """A `Network` round any model (B, H, W, 3) -> (B, scale H, scale W, 3): run as it is, then cropped by the margin.
 
     Args:
         generator: the model, with `scale`, `receptive_field` (None: not known) and perhaps `alignment`.
@@ -141,14 +143,15 @@ class ForeignNetwork:
         strength: what a model with that condition takes, for all pictures; None for a model without one.
     """
 
-    takes_pictures = False
+    has_maps = False
 
     def __init__(self, generator: Any, precision: str = "float32", strength: float | None = None):
         self.generator, self.scale, self.precision = generator, generator.scale, precision
         self.strength = strength
         self.alignment = getattr(generator, "alignment", 1)
         self.whole = generator.receptive_field is None
-        self.halo = halo_of(generator)
+        self.margin = margin_of(generator)
+        self.halo = max(halo_of(generator), self.margin)
 
     def sub_pixels(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tf.Tensor:
         """The result itself: this network has no step after the rounding."""
@@ -157,7 +160,7 @@ class ForeignNetwork:
         size = tf.shape(low_res)[1:3] * self.scale
         message = f"The model does not upscale by {self.scale} as it says it does."
         tf.debugging.assert_equal(tf.shape(high_res)[1:3], size, message)
-        return crop(high_res, self.halo * self.scale) * gain + offset
+        return crop(high_res, self.margin * self.scale) * gain + offset
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
         return sub_pixels

@@ -5,7 +5,6 @@ from functools import cached_property
 
 import tensorflow as tf
 
-from srwgan.networks.edges import with_margin
 from srwgan.upscaling.network import Network
 from srwgan.upscaling.transparency import within_neighbors
 
@@ -14,15 +13,14 @@ class PixelGraph:
     """A network between pixels of one kind. Each way of running it is traced once, for all sizes.
 
     Args:
-        network: a `Network`; a `PictureNetwork` for all ways but `tiles`.
+        network: a `Network`; a `NetworkWithMaps` for all ways but `windows`.
         dtype: of the pixels, in and out: "uint8", "uint16", or "float32" in [-1, 1].
         channels: 3 for RGB, 1 for gray.
         is_alpha: whether the one channel is transparency, which stays within the range of its neighbors.
 
     Attributes:
-        tiles: (B, h + 2 halo, w + 2 halo, C) tiles with their halo -> (B, scale h, scale w, C).
-        pictures: (B, h, w, C) whole pictures -> (B, scale h, scale w, C).
-        pictures_with_maps: the same -> (that result, the network's feature maps).
+        windows: (B, h + 2 margin, w + 2 margin, C) pictures with their margin, or windows -> (B, scale h, scale w, C).
+        windows_with_maps: the same -> (that result, the network's feature maps).
         patch: brings kept feature maps up to date where a picture changed, see `update`.
     """
 
@@ -36,46 +34,35 @@ class PixelGraph:
         self.pixels = tf.TensorSpec([None, None, None, channels], self.dtype)
 
     @cached_property
-    def tiles(self) -> Callable:
+    def windows(self) -> Callable:
         def run(pixels):
             sub_pixels = self.network.sub_pixels(self.to_network(pixels), gain=self.gain, offset=self.offset)
-            return self.to_pixels(sub_pixels, pixels, self.network.halo)
+            return self.to_pixels(sub_pixels, pixels, self.network.margin)
 
         return self.traced(run)
 
     @cached_property
-    def pictures(self) -> Callable:
-        return self.traced(lambda pixels: self.run_pictures(pixels)[0])
+    def windows_with_maps(self) -> Callable:
+        def run(pixels):
+            low_res = self.to_network(pixels)
+            sub_pixels, maps = self.network.sub_pixels_and_maps(low_res, gain=self.gain, offset=self.offset)
+            return self.to_pixels(sub_pixels, pixels, self.network.margin), maps
 
-    @cached_property
-    def pictures_with_maps(self) -> Callable:
-        return self.traced(self.run_pictures)
+        return self.traced(run)
 
     def traced(self, function: Callable) -> Callable:
         """The function's graph for pixels of any size."""
-        return traced(function, self.pixels, autograph=not self.network.takes_pictures)
-
-    def run_pictures(self, pixels):
-        sub_pixels, maps = self.network.picture(self.to_network(pixels), gain=self.gain, offset=self.offset)
-        return self.to_pixels(sub_pixels, pixels, 0), maps
+        return traced(function, self.pixels, autograph=not self.network.has_maps)
 
     tensor = staticmethod(tf.constant)
 
-    def kept(self, maps: list[tf.Tensor], pixels_shape: tuple[int, ...]) -> list[tf.Variable]:
-        """Feature maps of `pictures_with_maps` as `update` takes them: with all the halo that later parts need.
+    def kept(self, maps: list[tf.Tensor]) -> list[tf.Variable]:
+        """Feature maps of `windows_with_maps`, for a batch of one, as `update` takes them.
 
         Each is a variable (its height x its width, features), so that rows are read and written at memory's speed.
-
-        Args:
-            pixels_shape: of the picture with its halo, (1, H + 2 halo, W + 2 halo, C).
         """
-        variables, height = [], pixels_shape[1]
-        for features, halo in zip(maps, self.network.halos, strict=False):
-            height -= 2 * halo
-            features = with_margin(features, (height - features.shape[1]) // 2)
-            rows = tf.reshape(features, [-1, features.shape[-1]])
-            variables.append(tf.Variable(rows, shape=[None, rows.shape[-1]], trainable=False))
-        return variables
+        rows = [tf.reshape(features, [-1, features.shape[-1]]) for features in maps]
+        return [tf.Variable(each, shape=[None, each.shape[-1]], trainable=False) for each in rows]
 
     @cached_property
     def patch(self) -> Callable:
@@ -95,26 +82,24 @@ class PixelGraph:
                                               |_______|       |_________|
 
         Args:
-            pixels: a whole picture with its halo, (1, H + 2 halo, W + 2 halo, C).
+            pixels: a whole picture with its margin, (1, H + 2 margin, W + 2 margin, C).
             maps: those of the picture before, see `kept`.
             rectangle: int32 (top, bottom, left, right) of `pixels` that changed.
         """
-        network, sizes = self.network, [tf.shape(pixels)[1:3]]
-        start, stop = rectangle[0::2], rectangle[1::2]
-        for k, halo in enumerate(network.halos):  # start and stop become those of what part k gives
-            sizes.append(sizes[k] - 2 * halo)
-            start, stop = tf.maximum(start - 2 * halo, 0), tf.minimum(stop, sizes[-1])
-            end = stop + 2 * halo  # part k takes start..end and gives start..stop
-            if k == len(maps):
-                break
-            taken = read(maps[k - 1], sizes[k], start, end) if k else self.to_network(window(pixels, start, end))
-            write(maps[k], sizes[-1], start, stop, network.part(k, taken))
-        halo = network.halo - network.halos[-1]
-        low_res = window(pixels, start + halo, end + halo)
-        first = read(maps[0], sizes[1], start + halo - 1, end + halo - 1)
-        last = read(maps[-1], sizes[-2], start, end)
+        network, size = self.network, tf.shape(pixels)[1:3]
+        changed = rectangle[0::2], rectangle[1::2]
+        for k, (maps_k, halo) in enumerate(zip(maps, network.halos, strict=False)):
+            changed = grown(changed, halo, size)
+            seen = grown(changed, halo, size)
+            before = read(maps[k - 1], size, *seen) if k else self.to_network(window(pixels, *seen))
+            made = window(network.part(k, before), *(place - seen[0] for place in changed))
+            write(maps_k, size, *changed, made)
+        halo, margin = network.halos[-1], network.margin
+        result = grown(tuple(place - margin for place in changed), halo, size - 2 * margin)
+        seen = result[0] + margin - halo, result[1] + margin + halo
+        low_res, first, last = window(pixels, *seen), read(maps[0], size, *seen), read(maps[-1], size, *seen)
         sub_pixels = network.tail(last, first, self.to_network(low_res), gain=self.gain, offset=self.offset)
-        return self.to_pixels(sub_pixels, low_res, network.halos[-1])
+        return self.to_pixels(sub_pixels, low_res, halo)
 
     def to_network(self, pixels: tf.Tensor) -> tf.Tensor:
         """RGB in [-1, 1]; gray as three equal channels."""
@@ -126,7 +111,7 @@ class PixelGraph:
         """The result from the network's sub-pixels.
 
         Args:
-            low_res: the pixels that they were made of, with their halo.
+            low_res: the pixels that they were made of, with a halo.
         """
         lowest, highest = self.limits
         sub_pixels = tf.raw_ops.ClipByValue(t=sub_pixels, clip_value_min=lowest, clip_value_max=highest)
@@ -137,6 +122,12 @@ class PixelGraph:
         low_res = tf.cast(low_res, "float32") + lowest
         high_res = within_neighbors(self.network.shuffled(sub_pixels), low_res, self.network.scale, halo=halo)
         return tf.cast(high_res, self.dtype)
+
+
+def grown(rectangle, halo, size):
+    """(start, stop), each a row and a column, with the halo round it, inside of a picture of `size`."""
+    start, stop = rectangle
+    return tf.maximum(start - halo, 0), tf.minimum(stop + halo, size)
 
 
 def window(x, start, stop):

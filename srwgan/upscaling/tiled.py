@@ -27,11 +27,12 @@ class TiledUpscaler:
     Pixels are NumPy arrays (H, W, C) of any size, uint8 or uint16: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA
     (straight alpha). The result has the same dtype and channels. One object may serve several threads.
 
-    A subclass says in `make_graph` what runs tiles of one kind of pixels, and in `out_of_memory` what that raises where
-    memory does not suffice.
+    A subclass says in `make_graph` what runs windows of one kind of pixels, and in `out_of_memory` what that raises
+    where memory does not suffice.
 
     Args:
-        network: with `scale`, `precision`, `halo`, `alignment`, `whole` and `bytes_per_pixel()`, see `Network`.
+        network: with `scale`, `precision`, `halo`, `margin`, `alignment`, `whole` and `bytes_per_pixel()`, see
+            `Network`.
         tile: side of square tiles in low-resolution pixels. By default a tile is as large as memory allows.
         batch_size: tiles or frames run at once.
 
@@ -121,35 +122,38 @@ class TiledUpscaler:
         self, pixels: np.ndarray, is_alpha: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> np.ndarray:
         """(B, H, W, C) of one plane each, C = 1 or 3 -> (B, scale H, scale W, C), tile by tile."""
-        count, height, width, channels = pixels.shape
+        _, height, width, channels = pixels.shape
         graph = self.graph_for(pixels.dtype, channels, is_alpha=is_alpha)
         padded = self.pad(pixels)
-        rows, columns = (size - 2 * self.network.halo for size in padded.shape[1:3])
-        result = np.empty((count, rows * self.scale, columns * self.scale, channels), pixels.dtype)
-        self.run_region(graph, padded, result, (0, rows, 0, columns), progress=progress)
+        rows, columns = (size - 2 * self.network.margin for size in padded.shape[1:3])
+        result = self.run_region(graph, padded, None, (0, rows, 0, columns), progress=progress)
         return result[:, : height * self.scale, : width * self.scale]
 
     def pad(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels_with_margin(pixels, self.network.halo, self.network.alignment)
+        return pixels_with_margin(pixels, self.network.margin, self.network.alignment)
 
     def run_region(self, graph, padded, result, region, *, progress=None):
         """Fills a region of the result tile by tile, in smaller tiles where a GPU's memory does not suffice.
 
         Args:
-            padded: (B, H + 2 halo, W + 2 halo, C) pixels with a margin as wide as the halo.
-            result: (B, scale H, scale W, C), written in place.
+            padded: (B, H + 2 margin, W + 2 margin, C) pixels with their margin.
+            result: (B, scale H, scale W, C), written in place; None for a new one, of which the region is all.
             region: (top, bottom, left, right) in low-resolution pixels of the result.
+
+        Returns:
+            The result.
         """
         try:
-            self.run_tiles(graph, padded, result, region, progress=progress)
+            return self.run_tiles(graph, padded, result, region, progress=progress)
         except self.out_of_memory as error:
             if self.tile or self.network.whole or self.largest_area <= tiles.SMALLEST_TILE:
                 raise MemoryError("Not enough memory to upscale this picture. Try a smaller tile.") from error
             self.largest_area //= 4
-            self.run_region(graph, padded, result, region, progress=progress)
+            return self.run_region(graph, padded, result, region, progress=progress)
 
     def run_tiles(self, graph, padded, result, region, *, progress):
-        alignment, halo, scale = self.network.alignment, self.network.halo, self.scale
+        alignment, scale = self.network.alignment, self.scale
+        span = partial(window_span, halo=self.network.halo, margin=self.network.margin)
         top, left = (start // alignment * alignment for start in region[::2])
         bottom, right = (aligned(stop, alignment) for stop in region[1::2])
         height, width = self.tile_shape(bottom - top, right - left)
@@ -160,14 +164,24 @@ class TiledUpscaler:
             for i in range(len(padded))
         ]
         batch_size = self.batch_size or self.default_batch_size(height, width)
+        if result is None and (bottom, right) == (height, width) and len(origins) <= batch_size:
+            result = np.asarray(graph.windows(padded))  # the result itself, not a copy
+            if progress:
+                progress(len(origins), len(origins))
+            return result
+        if result is None:
+            result = np.empty((len(padded), bottom * scale, right * scale, padded.shape[-1]), padded.dtype)
         for start in range(0, len(origins), batch_size):
             batch = origins[start : start + batch_size]
-            windows = [padded[i, y : y + height + 2 * halo, x : x + width + 2 * halo] for i, y, x in batch]
-            patches = np.asarray(graph.tiles(np.stack(windows)))
-            for (i, y, x), patch in zip(batch, patches, strict=True):
-                result[i, y * scale : (y + height) * scale, x * scale : (x + width) * scale] = patch
+            spans = [(i, span(y, height, padded.shape[1]), span(x, width, padded.shape[2])) for i, y, x in batch]
+            patches = np.asarray(graph.windows(np.stack([padded[i, rows, columns] for i, rows, columns in spans])))
+            for (i, y, x), (_, rows, columns), patch in zip(batch, spans, patches, strict=True):
+                top, left = (y - rows.start) * scale, (x - columns.start) * scale
+                inside = patch[top : top + height * scale, left : left + width * scale]
+                result[i, y * scale : (y + height) * scale, x * scale : (x + width) * scale] = inside
             if progress:
                 progress(start + len(batch), len(origins))
+        return result
 
     def tile_shape(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the tiles, without their halo, of a region of this size."""
@@ -244,8 +258,20 @@ class TiledUpscaler:
             return self.graphs[key]
 
     def make_graph(self, dtype: str, channels: int, *, is_alpha: bool) -> Any:
-        """What has `tiles`, a function from (B, h + 2 halo, w + 2 halo, C) to (B, scale h, scale w, C) pixels."""
+        """What has `windows`, a function from (B, h + 2 margin, w + 2 margin, C) to (B, scale h, scale w, C) pixels."""
         raise NotImplementedError
+
+
+def window_span(start: int, size: int, stop: int, *, halo: int, margin: int) -> slice:
+    """The rows, or the columns, of a tile's window in a picture with its margin, see `edges`.
+
+    Args:
+        start, size: of the tile, in the picture without its margin.
+        stop: size of the picture with its margin.
+    """
+    size = min(size + 2 * halo, stop)
+    start = min(max(start + margin - halo, 0), stop - size)
+    return slice(start, start + size)
 
 
 def noted(frames, seen):

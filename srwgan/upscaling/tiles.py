@@ -32,10 +32,10 @@ def tile_shape(height: int, width: int, *, halo: int, area: int, alignment: int 
         tile_width = max(area // tile_height // alignment, 1) * alignment
         columns = math.ceil(width / tile_width)
         tile_width = aligned(math.ceil(width / columns), alignment)
-        cost = rows * columns * (tile_height + halo) * (tile_width + halo)
+        cost = rows * columns * (tile_height + 2 * halo) * (tile_width + 2 * halo)
         if best is None or (tile_height * tile_width <= area, -cost) > best[0]:
             best = (tile_height * tile_width <= area, -cost), (min(tile_height, height), min(tile_width, width))
-        elif best[0][0] and rows * halo * width > -best[0][1]:
+        elif best[0][0] and 2 * rows * halo * width > -best[0][1]:
             break  # more rows cost more by their halos alone
     return best[1]
 

@@ -4,10 +4,8 @@
 """
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from srwgan.networks.diffusion import DiffusionGenerator
@@ -74,31 +72,6 @@ class Upscaler(TiledUpscaler):
     def make_graph(self, dtype: str, channels: int, *, is_alpha: bool) -> PixelGraph:
         return PixelGraph(self.network, dtype, channels, is_alpha=is_alpha)
 
-    def batch(
-        self, pixels: np.ndarray, is_alpha: bool = False, progress: Callable[[int, int], None] | None = None
-    ) -> np.ndarray:
-        """(B, H, W, C) of one plane each, C = 1 or 3 -> (B, scale H, scale W, C)."""
-        _, height, width, channels = pixels.shape
-        if self.takes_pictures(height, width):
-            try:
-                return self.run_pictures(self.graph_for(pixels.dtype, channels, is_alpha=is_alpha), pixels, progress)
-            except tf.errors.ResourceExhaustedError:  # a GPU's memory cannot be asked for
-                self.largest_area = height * width // 4
-        return super().batch(pixels, is_alpha, progress)
-
-    def takes_pictures(self, height: int, width: int) -> bool:
-        """Whether pictures of this size are one tile, and the network gives whole pictures their margins itself."""
-        return self.network.takes_pictures and self.tile_shape(height, width) == (height, width)
-
-    def run_pictures(self, graph, pixels, progress):
-        count, height, width, _ = pixels.shape
-        batch_size, results = self.batch_size or self.default_batch_size(height, width), []
-        for start in range(0, count, batch_size):
-            results.append(np.asarray(graph.pictures(pixels[start : start + batch_size])))
-            if progress:
-                progress(min(start + batch_size, count), count)
-        return results[0] if len(results) == 1 else np.concatenate(results)
-
     def default_batch_size(self, height: int, width: int) -> int:
         if not tf.config.list_physical_devices("GPU"):
             return 1
@@ -106,7 +79,7 @@ class Upscaler(TiledUpscaler):
 
     def maps_fit(self, height: int, width: int) -> bool:
         """Whether a whole frame is one tile, with memory left for the feature maps and what replaces them."""
-        if not self.takes_pictures(height, width):
+        if not self.network.has_maps or self.tile_shape(height, width) != (height, width):
             return False
         needed = self.network.bytes_per_pixel() + 2 * self.network.map_bytes_per_pixel()
         return height * width <= tiles.tile_area(needed, self.network.halo)

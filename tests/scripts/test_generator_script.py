@@ -153,7 +153,7 @@ def test_rounds_start_from_the_mean_so_far(script, tmp_path):
 def test_the_last_warm_up_round_is_for_psnr(script, tmp_path):
     assert script(*FILES, WARMUP_ROUNDS="3", ADVERSARIAL_ROUNDS="1").returncode == 0
     rounds = trainings(calls(tmp_path), tmp_path)[:3]
-    assert [(phase.reconstruction, phase.luma, phase.cropsz, phase.repeat_edges) for phase in rounds] == [
+    assert [(phase.reconstruction, phase.luma, phase.cropsz, phase.mirror_edges) for phase in rounds] == [
         ("l1", 0, 192, 0),
         ("l1", 0, 192, 0),
         ("psnr", 0.8, 288, 4),

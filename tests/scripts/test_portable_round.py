@@ -90,7 +90,7 @@ def test_there_and_back(script, tmp_path):
     for name, flags in exports.items():  # the recipes and flags are such as train_SRWGAN.py takes
         args = build_parser().parse_args([flag.replace("@recipes", f"@{ROOT}/recipes") for flag in flags])
         check(args)
-        assert (args.sampling, args.halve_below, args.repeat_edges, args.both_sizes) == ("side", 4, 4, True)
+        assert (args.sampling, args.halve_below, args.mirror_edges, args.both_sizes) == ("side", 4, 4, True)
         assert args.degradation == ("mixed" if name == "robust" else "bicubic")
     round_ = tmp_path / "round"
     assert not list(round_.glob("*/photographs.bin"))

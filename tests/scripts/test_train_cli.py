@@ -135,6 +135,10 @@ def test_savemodel_means_what_it_says(text, value):
         (["--warmup-epochs", "2", "--critic-warmup", "5"], "Expected fewer warm-up epochs than --epochs 2."),
         (["--cweight", "0", "--rweight", "0", "--advweight", "0"], "Expected one of them to be positive."),
         (["--repeat-edges", "-1"], "Expected a whole number of 0 or more."),
+        (
+            ["--mirror-edges", "4", "--repeat-edges", "2"],
+            "--mirror-edges 4 with --repeat-edges 2. Expected one of them.",
+        ),
         (["--luma", "1.5"], "Expected a number from 0 to 1."),
         (["--grain", "-1"], "argument --grain: Received: -1."),
         (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
@@ -464,12 +468,13 @@ def test_each_network_has_the_optimizer_asked_for(kinds):
     assert type(trainer.discriminator_optimizer) is OPTIMIZERS[kinds[1]]
 
 
-def test_edges_are_repeated_by_as_much_as_asked_for():
-    flags = ["--cweight", "0", "--repeat-edges", "2", "--accumulate", "4", "--filters", "4", "--blocks", "1"]
+@pytest.mark.parametrize(("flag", "mode"), [("--mirror-edges", "symmetric"), ("--repeat-edges", "edge")])
+def test_crops_get_edges_as_wide_as_asked_for(flag, mode):
+    flags = ["--cweight", "0", flag, "2", "--accumulate", "4", "--filters", "4", "--blocks", "1"]
     args = build_parser().parse_args(flags)
     trainer = setup.build_trainer(args, setup.build_networks(args), updates=10)
     low_res = np.random.default_rng(0).uniform(-1, 1, (1, 5, 6, 3)).astype(np.float32)
-    padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
+    padded = np.pad(low_res, [(0, 0), (2, 2), (2, 2), (0, 0)], mode=mode)
     for network, generate in ((trainer.generator, trainer.generate), (trainer.average, trainer.generate_average)):
         np.testing.assert_allclose(generate(low_res), network(padded)[:, 8:-8, 8:-8], atol=1e-5)
     assert trainer.options.accumulate == 4

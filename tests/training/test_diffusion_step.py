@@ -97,13 +97,14 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(eagerly):
     assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-6)
 
 
-def test_repeated_edges_count_for_nothing_but_are_seen(eagerly):
-    plain, repeated = build(), build(repeat_edges=3)
-    losses = [float(trainer.train_batch(batch())["g_loss_total"]) for trainer in (plain, repeated)]
+@pytest.mark.parametrize("edges", ["mirrored", "repeated"])
+def test_a_margin_counts_for_nothing_but_is_seen(eagerly, edges):
+    plain, framed = build(), build(margin=3, edges=edges)
+    losses = [float(trainer.train_batch(batch())["g_loss_total"]) for trainer in (plain, framed)]
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.5)
     low_res = batch()[0]
-    wanted = sampled(repeated.average, low_res, Sampling(), margin=3)
-    np.testing.assert_array_equal(repeated.generate_average(low_res), wanted)
+    wanted = sampled(framed.average, low_res, Sampling(), margin=3, edges=edges)
+    np.testing.assert_array_equal(framed.generate_average(low_res), wanted)
 
 
 def test_a_step_that_is_not_finite_changes_nothing(eagerly):

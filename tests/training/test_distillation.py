@@ -81,14 +81,15 @@ def test_targets_are_the_teachers_samples_and_starts_its_states():
         np.testing.assert_allclose(noisy[i], states[number][i], atol=1e-5)
 
 
-def test_with_repeated_edges_the_target_is_the_samplers():
+@pytest.mark.parametrize("edges", ["mirrored", "repeated"])
+def test_with_a_margin_the_target_is_the_samplers(edges):
     """A key is a plane of noise, and `sampled` takes that of a seed."""
     from srwgan.networks.noise import key_of
 
     teacher, (low_res, _, _) = shaken(seed=1), batch(2)
     keys = tf.fill([2], tf.constant(key_of(7), tf.int64))
-    _, target = build(teacher=teacher, repeat_edges=3).starts_and_targets(low_res, keys)
-    np.testing.assert_allclose(target, sampled(teacher, low_res, Sampling(seed=7), margin=3), atol=1e-6)
+    _, target = build(teacher=teacher, margin=3, edges=edges).starts_and_targets(low_res, keys)
+    np.testing.assert_allclose(target, sampled(teacher, low_res, Sampling(seed=7), margin=3, edges=edges), atol=1e-6)
 
 
 def test_most_students_begin_with_noise():
@@ -160,7 +161,7 @@ def test_pixels_are_the_teachers_and_features_the_photographs(eagerly):
 
 
 def test_parts_of_a_batch_make_the_step_of_the_whole(eagerly):
-    whole, parts = build(ADVERSARIAL, repeat_edges=2), build(ADVERSARIAL, repeat_edges=2, accumulate=2)
+    whole, parts = build(ADVERSARIAL, margin=2), build(ADVERSARIAL, margin=2, accumulate=2)
     for trainer in (whole, parts):
         trainer.train_batch(batch())
     assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-6)

@@ -30,7 +30,7 @@ def make_run(make_photo, tmp_path):
     """(name of a folder, options of `Run`) -> a Run of tiny networks, always starting the same."""
     photos = [make_photo(24, 30, seed) for seed in range(6)]
 
-    def make(name="run", *, epochs=2, warmup_epochs=0, critic_warmup=0, repeat_edges=0, **options):
+    def make(name="run", *, epochs=2, warmup_epochs=0, critic_warmup=0, margin=0, **options):
         keras.utils.set_random_seed(0)
         generator, discriminator = Generator(4, 1, 2), Discriminator(4)
         trainer = Trainer(
@@ -41,7 +41,7 @@ def make_run(make_photo, tmp_path):
             discriminator_optimizer=build_optimizer(1e-3),
             hyperpixels=lambda images: [images + 0.5],
             objective=Objective(cweight=0.1),
-            options=StepOptions(repeat_edges=repeat_edges),
+            options=StepOptions(margin=margin),
         )
         (tmp_path / name).mkdir(exist_ok=True)
         return Run(
@@ -178,8 +178,8 @@ def test_the_average_is_what_is_validated(make_run):
     assert history["psnr_bicubic"] == [pytest.approx(run.psnr_bicubic)]
 
 
-def test_with_repeated_edges_it_is_validated_as_pictures_are_upscaled(make_run):
-    run = make_run(epochs=1, repeat_edges=12)
+def test_with_mirrored_edges_it_is_validated_as_pictures_are_upscaled(make_run):
+    run = make_run(epochs=1, margin=12)
     history = run.train()
     low_res, high_res = run.validation
     made = to_pixels(Upscaler(run.trainer.average, "float32").tensor(low_res))

@@ -150,14 +150,15 @@ def test_a_warm_up_step_takes_the_share_of_the_luma(eagerly):
     np.testing.assert_allclose(metrics["reconstruction"], 0.2 * tf.reduce_mean(tf.abs(error)) + 0.8 * luma, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("edges", "mode"), [("mirrored", "symmetric"), ("repeated", "edge")])
 @pytest.mark.parametrize("phase", ["warmup", "critic"])
-def test_both_networks_are_trained_on_what_repeated_edges_give(eagerly, phase):
+def test_both_networks_are_trained_on_what_a_margin_gives(eagerly, phase, edges, mode):
     low_res, high_res, e = batch()
-    trainer = build(Objective(cweight=0, rweight=1.0), repeat_edges=3)
+    trainer = build(Objective(cweight=0, rweight=1.0), margin=3, edges=edges)
     trainer.train_batch((low_res, high_res, e), phase)
 
     generator, discriminator = networks()
-    padded = np.pad(low_res, [(0, 0), (3, 3), (3, 3), (0, 0)], mode="edge")
+    padded = np.pad(low_res, [(0, 0), (3, 3), (3, 3), (0, 0)], mode=mode)
     if phase == "critic":
         hand_critic_step(lambda _: generator(padded)[:, 6:-6, 6:-6], discriminator, low_res, high_res, e[:, 0], 10.0)
     else:
@@ -585,7 +586,7 @@ def test_the_steady_term_is_the_difference_from_the_moved_crop_put_back(eagerly)
 def test_the_steady_term_is_zero_where_nothing_moves():
     _, high_res, _ = batch()
     flat = tf.ones_like(high_res) * 0.2
-    trainer = build(Objective(cweight=0, steadyweight=1.0), repeat_edges=20)  # as a picture to upscale: no zeros beyond
+    trainer = build(Objective(cweight=0, steadyweight=1.0), margin=20)  # as a picture to upscale: no zeros beyond
     low_res = to_range(downscale((flat + 1.0) * 127.5, 2))
     fake = trainer.generate(low_res)
     np.testing.assert_allclose(trainer.steady_loss(flat, fake), 0.0, atol=1e-5)

@@ -123,22 +123,18 @@ def test_one_trace_serves_all_sizes(generator):
             calls.append("tile")
             return network.sub_pixels(self, low_res, **output)
 
-        def picture(self, low_res, **output):
-            calls.append("picture")
-            return network.picture(self, low_res, **output)
-
     upscaler.network.__class__ = Counting
     for size in ((5, 5), (16, 40), (33, 18), (7, 16)):
         upscaler.image(random_pixels(*size, 3))
-    assert sorted(calls) == ["picture", "tile"]
+    assert calls == ["tile"]
 
 
 def test_edge_tiles_have_the_shape_of_the_others(generator):
     shapes = set()
     tiled = Upscaler(generator, "float32", tile=16)
     graph = tiled.graph_for(np.uint8, 3, is_alpha=False)
-    run = graph.tiles
-    graph.tiles = lambda windows: shapes.add(windows.shape) or run(windows)
+    run = graph.windows
+    graph.windows = lambda windows: shapes.add(windows.shape) or run(windows)
     tiled.image(random_pixels(37, 50, 3))
     assert len(shapes) == 1
 
@@ -269,8 +265,8 @@ def test_reuse_runs_only_what_changed(generator):
     upscaler = Upscaler(generator, "float32", tile=24)
     areas = []
     graph = upscaler.graph_for(np.uint8, 3, is_alpha=False)
-    run = graph.tiles
-    graph.tiles = lambda windows: areas.append(windows.shape[1] * windows.shape[2]) or run(windows)
+    run = graph.windows
+    graph.windows = lambda windows: areas.append(windows.shape[1] * windows.shape[2]) or run(windows)
     frame = random_pixels(100, 120, 3)
     moved = frame.copy()
     moved[50, 60] ^= 255
@@ -285,7 +281,7 @@ def test_reuse_runs_only_what_changed(generator):
 def test_feature_maps_are_kept_where_a_patch_may_follow(generator):
     upscaler = Upscaler(generator, "float32")
     graph, run = upscaler.graph_for(np.uint8, 3, is_alpha=False), []
-    for name in ("pictures", "pictures_with_maps", "patch"):
+    for name in ("windows", "windows_with_maps", "patch"):
         function = getattr(graph, name)
         setattr(graph, name, lambda *args, name=name, function=function: run.append(name) or function(*args))
     frames = list(np.random.default_rng(0).integers(0, 256, (4, 90, 100, 3), np.uint8))
@@ -294,8 +290,8 @@ def test_feature_maps_are_kept_where_a_patch_may_follow(generator):
         frames[-1][:4, :4] ^= 255
     frames.append(frames[0])
     results = list(upscaler.frames(frames))
-    patched = ["pictures_with_maps", "patch"]
-    assert run == ["pictures_with_maps", "pictures", "pictures", "pictures", *patched, "pictures_with_maps"]
+    patched = ["windows_with_maps", "patch"]
+    assert run == ["windows_with_maps", "windows", "windows", "windows", *patched, "windows_with_maps"]
     np.testing.assert_array_equal(results[3][:, 200:], results[4][:, 200:])
     for frame, result in zip(frames, results, strict=True):
         assert difference(result, upscaler.image(frame)) <= 1

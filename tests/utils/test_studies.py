@@ -44,11 +44,11 @@ def last_row(text):
     return [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
 
 
-def test_padding_measures_what_the_upscaler_gives_and_two_others(generator, model, data, capsys):
+def test_padding_measures_what_the_upscaler_gives_and_three_others(generator, model, data, capsys):
     assert padding.main(["--model", str(model), "--data", str(data)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("| PSNR / LPIPS | zeros | repeated | mirrored |\n|---|---|---|---|\n")
-    name, zeros, repeated, mirrored = last_row(printed)
+    assert printed.startswith("| PSNR / LPIPS | zeros | repeated | mirrored | mirrored by 4 |\n|---|---|---|---|---|\n")
+    name, *found, upscaled = last_row(printed)
     upscaler = Upscaler(generator, "float32")
     pairs = [read_pair(*paths, scale=2) for _, *paths in find_pairs(data)]
     assert name == str(data)
@@ -59,13 +59,13 @@ def test_padding_measures_what_the_upscaler_gives_and_two_others(generator, mode
         distances = [float(distance(to_range(result[None]), to_range(high[None]))[0]) for result, high in made]
         return f"{np.mean([psnr(*each, shave=2) for each in made]):.2f} / {np.mean(distances):.4f}"
 
-    assert repeated == figures(upscaler.image)
-    for found, mode in zip((zeros, repeated, mirrored), padding.PADDINGS.values(), strict=True):
-        assert found == figures(lambda low, mode=mode: padding.upscale(generator, low, mode))
+    assert upscaled == figures(upscaler.image)
+    for cell, how in zip((*found, upscaled), padding.PADDINGS.values(), strict=True):
+        assert cell == figures(lambda low, how=how: padding.upscale(generator, low, *how))
 
     low_res = pairs[0][0]
-    results = [padding.upscale(generator, low_res, mode).astype(int) for mode in padding.PADDINGS.values()]
-    assert len({result.tobytes() for result in results}) == 3
+    results = [padding.upscale(generator, low_res, *how).astype(int) for how in padding.PADDINGS.values()]
+    assert len({result.tobytes() for result in results}) == 4
     inside = slice(2 * generator.receptive_field, -2 * generator.receptive_field)
     for result in results[1:]:
         np.testing.assert_allclose(result[inside, inside], results[0][inside, inside], atol=1)

@@ -1,9 +1,10 @@
-"""What lies beyond a picture's edges, and how much it matters: PSNR and LPIPS with edges repeated, mirrored, left at 0.
+"""What lies beyond a picture's edges, and how much it matters: PSNR and LPIPS with edges mirrored, repeated, left at 0.
 
     python3 -m utils.studies.padding --model SRWGAN_Gen/faithful --data Set5 Set14
 
-The upscaler repeats a picture's edges by the network's receptive field and crops the result. Here they are mirrored
-instead, or left to the network, which pads its features with zeros. The network runs in float32, on whole pictures.
+The upscaler mirrors a picture at its edges by a few pixels, beyond which the network sees its own zeros, and crops the
+result. Here the mirror is as wide as the network's receptive field, the edges are repeated as wide, or there is no
+margin at all. The network runs in float32, on whole pictures.
 """
 
 import argparse
@@ -12,8 +13,14 @@ import numpy as np
 
 from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, run_command
 from srwgan.measuring.pairs import find_pairs, read_pair
+from srwgan.networks.edges import MARGIN
 
-PADDINGS = {"zeros": None, "repeated": "edge", "mirrored": "symmetric"}  # column -> numpy.pad's mode
+PADDINGS = {  # column -> numpy.pad's mode, and by how many low-resolution pixels; None: the receptive field
+    "zeros": ("constant", 0),
+    "repeated": ("edge", None),
+    "mirrored": ("symmetric", None),
+    f"mirrored by {MARGIN}": ("symmetric", MARGIN),
+}
 
 
 def main(argv=None):
@@ -62,19 +69,19 @@ def mean_figures(generator, pairs):
     table, distance = [], LPIPS()
     for _, *paths in pairs:
         low_res, original = read_pair(*paths, scale=generator.scale)
-        results = [upscale(generator, low_res, mode) for mode in PADDINGS.values()]
+        results = [upscale(generator, low_res, *padding) for padding in PADDINGS.values()]
         distances = [float(distance(to_range(each[None]), to_range(original[None]))[0]) for each in results]
         decibels = [psnr(each, original, shave=generator.scale) for each in results]
         table.append(list(zip(decibels, distances, strict=True)))
     return np.mean(table, axis=0)
 
 
-def upscale(generator, low_res, mode):
-    """(H, W, 3) uint8 -> (scale H, scale W, 3), the edges continued by a mode of `numpy.pad`, or by None."""
+def upscale(generator, low_res, mode, margin):
+    """(H, W, 3) uint8 -> (scale H, scale W, 3), with a margin by a mode of `numpy.pad`; None is the receptive field."""
     from srwgan.pixels import to_pixels, to_range
 
-    margin = generator.receptive_field if mode else 0
-    padded = np.pad(low_res, [(margin, margin), (margin, margin), (0, 0)], mode or "constant")
+    margin = generator.receptive_field if margin is None else margin
+    padded = np.pad(low_res, [(margin, margin), (margin, margin), (0, 0)], mode)
     result = to_pixels(generator(to_range(padded[None]), training=False))[0]
     crop, (height, width) = margin * generator.scale, result.shape[:2]
     return result[crop : height - crop, crop : width - crop]
