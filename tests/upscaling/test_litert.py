@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from srwgan.networks.diffusion import DiffusionGenerator
+from srwgan.networks.edges import crop, with_edges
 from srwgan.networks.generator import Generator
 from srwgan.networks.model_folder import CONFIG_FILE, GENERATOR_FILE, LITERT_FILE, MAIN, found
 from srwgan.networks.saving import export_generator, load_generator
+from srwgan.pixels import to_pixels, to_range
 from srwgan.upscaling import litert
+from srwgan.upscaling.fast_generator import FastGenerator
 from srwgan.upscaling.litert import LiteUpscaler, export_litert
 from srwgan.upscaling.upscaler import Upscaler
 from utils.export_litert import main as export_command
@@ -67,6 +70,30 @@ def test_pictures_are_those_of_tensorflow_to_one_level(lite, upscaler, make_phot
 def test_tensors(lite, upscaler):
     low_res = np.random.default_rng(1).uniform(-1, 1, (2, 9, 7, 3)).astype(np.float32)
     np.testing.assert_allclose(lite.tensor(low_res), upscaler.tensor(low_res), atol=1e-4)
+
+
+def test_a_file_from_before_keeps_its_own_edges(generator, folder, make_photo, tmp_path):
+    """Up to version 1.0 `tiles` took the whole halo off its tiles: such a file sees as much of the mirror as that."""
+    import tensorflow as tf
+
+    halo, network = generator.receptive_field, FastGenerator(generator, "float32")
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3])])
+        def tiles(self, tiles):
+            high_res = network.shuffled(network.sub_pixels(tiles))
+            return {"output": crop(high_res, (halo - network.margin) * network.scale)}
+
+    module = Module()
+    content = litert.converted(module, {"tiles": module.tiles.get_concrete_function()})
+    (tmp_path / LITERT_FILE).write_bytes(content)
+    shutil.copy(folder / CONFIG_FILE, tmp_path)
+    photo = make_photo(26, 31)
+    expected = to_pixels(with_edges(generator, halo)(to_range(photo[None])))[0]
+    for tile in (None, 16):
+        upscaler = LiteUpscaler(tmp_path, tile=tile)
+        assert upscaler.network.margin == upscaler.network.halo == halo
+        assert difference(upscaler.image(photo), expected) <= 1
 
 
 def test_every_tile_size_gives_the_same_pixels(folder, lite, make_photo):

@@ -12,6 +12,7 @@ from srwgan.networks.generator import Generator
 from srwgan.networks.saving import load_generator
 from srwgan.upscaling import tiles
 from srwgan.upscaling.changed_regions import changed_rectangles, patch_cost
+from srwgan.upscaling.tiled import window_span
 from srwgan.upscaling.transparency import fill_transparent
 from srwgan.upscaling.upscaler import Upscaler
 
@@ -127,6 +128,13 @@ def test_one_trace_serves_all_sizes(generator):
     for size in ((5, 5), (16, 40), (33, 18), (7, 16)):
         upscaler.image(random_pixels(*size, 3))
     assert calls == ["tile"]
+
+
+@pytest.mark.parametrize(("start", "expected"), [(0, (0, 18)), (9, (4, 22)), (20, (15, 33)), (24, (16, 34))])
+def test_windows_are_moved_inwards_at_the_edges(start, expected):
+    """Of a picture of 30 pixels, with a margin of 2 on each side, a tile of 4 and a halo of 7."""
+    assert window_span(start, 4, 34, halo=7, margin=2) == slice(*expected)
+    assert window_span(start, 4, 17, halo=7, margin=2) == slice(0, 17), "a small picture is a window"
 
 
 def test_edge_tiles_have_the_shape_of_the_others(generator):
