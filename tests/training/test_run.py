@@ -12,6 +12,7 @@ import tensorflow as tf
 from srwgan.data.crops import CropOptions, CropStream, held_out_crops
 from srwgan.measuring.metrics import psnr
 from srwgan.networks.discriminator import Discriminator
+from srwgan.networks.edges import MARGIN
 from srwgan.networks.generator import Generator, with_precision
 from srwgan.pixels import to_pixels
 from srwgan.training.objective import Objective
@@ -179,7 +180,7 @@ def test_the_average_is_what_is_validated(make_run):
 
 
 def test_with_mirrored_edges_it_is_validated_as_pictures_are_upscaled(make_run):
-    run = make_run(epochs=1, margin=12)
+    run = make_run(epochs=1, margin=MARGIN)
     history = run.train()
     low_res, high_res = run.validation
     made = to_pixels(Upscaler(run.trainer.average, "float32").tensor(low_res))
