@@ -15,8 +15,7 @@ SCRIPT = ROOT / "recipes" / "portable_round.sh"
 LIMIT = 600  # seconds, of a command that takes one
 
 PYTHON = r"""#!/bin/bash
-printf '%s ' "$(basename "$PWD")" "${@@Q}" >> "$CALLS"
-echo >> "$CALLS"
+echo "$(printf '%s ' "$(basename "$PWD")" "${@@Q}")" >> "$CALLS"  # in one write, since trainings run side by side
 while [ $# -gt 0 ]; do
   case $1 in
     --export-step)
