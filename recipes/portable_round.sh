@@ -58,7 +58,7 @@ export_all() {
   done
   photos=$(realpath "$1")
   local weights=(--pretrained-weights "$(realpath "$2")" --content-channels "$(realpath "$3")")
-  local sizes=(--halve-below 4 --sampling side --mirror-edges 4 --packed-limit 2140) more
+  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) more
   mkdir -p "$round/code" "$round/start"
   round=$(realpath "$round")
   cd "$here/.."

@@ -239,8 +239,8 @@ def placed_inside(outer, inner, margin):
 def diffusion_image_operator(generator: Any, images: tf.Tensor, sampling: Sampling | None = None) -> tf.Tensor:
     """The definition of upscaling by a diffusion model: `sampled` with a margin of the receptive field.
 
-    Each step is `edges.image_operator`, so that every way of running it, in tiles of any size or whole, gives the same
-    pixels for the same sampling.
+    Each step is as `edges.image_operator`, with a wider margin. So every way of running it, in tiles of any size or
+    whole, gives the same pixels for the same sampling.
     """
     return sampled(generator, images, sampling, margin=generator.receptive_field)
 

@@ -58,8 +58,11 @@ def aligned(size: int, alignment: int) -> int:
 
 
 def halo_of(generator: Any) -> int:
-    """Pixels of halo that a generator's tiles need: 0 where its receptive field is not known (None)."""
-    return aligned(generator.receptive_field or 0, generator.alignment)
+    """Pixels of halo that a generator's tiles need: 0 where its receptive field is not known (None).
+
+    They are no fewer than the margin, which is cropped from windows too.
+    """
+    return max(aligned(generator.receptive_field or 0, generator.alignment), margin_of(generator))
 
 
 def margin_of(generator: Any) -> int:

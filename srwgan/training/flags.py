@@ -160,7 +160,7 @@ def add_data(add):
         default=0,
         metavar="PIXELS",
         help="low-resolution pixels by which crops are mirrored at their edges before the generator, as a picture to "
-        "upscale is by its receptive field; 0: it sees zeros there",
+        "upscale is by 4; 0: it sees zeros there",
     )
     add(
         "--repeat-edges",

@@ -142,9 +142,7 @@ def patch_cost(halos: list[int], heights: np.ndarray, widths: np.ndarray, *, fra
         frame: (height, width) of the frame with its margin.
     """
     halos = np.reshape(halos, [-1] + [1] * np.ndim(heights))
-    seen = 2 * (
-        halos.cumsum(0) + halos
-    )  # the change has grown as far as the parts before look, and a part looks further
+    seen = 2 * (halos.cumsum(0) + halos)  # what a part changes, and as far round that as it looks
     rows, columns = np.minimum(heights + seen, frame[0]), np.minimum(widths + seen, frame[1])
     return PATCH_OVERHEAD + (rows * columns * halos).sum(0) / np.maximum(halos.sum(0), 1)
 

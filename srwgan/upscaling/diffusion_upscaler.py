@@ -41,7 +41,7 @@ class DiffusionNetwork:
         policy = keras.dtype_policies.get(choose_policy(precision))
         self.generator, self.precision = with_precision(generator, policy.name), policy.compute_dtype
         self.scale, self.halo, self.alignment = generator.scale, generator.receptive_field, generator.alignment
-        self.margin = self.halo
+        self.margin = self.halo  # as `diffusion_image_operator` has it
 
     def shuffled(self, sub_pixels: tf.Tensor) -> tf.Tensor:
         return sub_pixels

@@ -45,8 +45,7 @@ class FastGenerator:
     def __init__(self, generator: Generator, precision: str):
         self.precision = precision
         self.scale, self.filters = generator.scale, generator.filters
-        self.halo, self.alignment = max(halo_of(generator), margin_of(generator)), generator.alignment
-        self.margin = margin_of(generator)
+        self.halo, self.margin, self.alignment = halo_of(generator), margin_of(generator), generator.alignment
 
         weights = Weights(generator, precision)
         self.first = weights.convolution("first")

@@ -5,7 +5,7 @@ The file has two signatures that share the weights, both float32, RGB in [-1, 1]
     serving_default   images (1, H, W, 3) -> output (1, scale H, scale W, 3)               edges included
     tiles             tiles (1, h + 2 margin, w + 2 margin, 3) -> output (1, scale h, scale w, 3)
 
-How wide the margin is tells a tile's size: files up to version 1.0 take a whole halo off their tiles.
+The size of a tile's result tells the margin: files up to version 1.0 take a whole halo off their tiles.
 
 LiteRT starts in a twentieth of the time that TensorFlow takes, and needs no TensorFlow. See `TiledUpscaler` for what
 both engines share.

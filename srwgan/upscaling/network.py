@@ -150,8 +150,7 @@ class ForeignNetwork:
         self.strength = strength
         self.alignment = getattr(generator, "alignment", 1)
         self.whole = generator.receptive_field is None
-        self.margin = margin_of(generator)
-        self.halo = max(halo_of(generator), self.margin)
+        self.halo, self.margin = halo_of(generator), margin_of(generator)
 
     def sub_pixels(self, low_res: tf.Tensor, gain: float = 1.0, offset: float = 0.0) -> tf.Tensor:
         """The result itself: this network has no step after the rounding."""

@@ -164,12 +164,12 @@ class TiledUpscaler:
             for i in range(len(padded))
         ]
         batch_size = self.batch_size or self.default_batch_size(height, width)
-        if result is None and (bottom, right) == (height, width) and len(origins) <= batch_size:
-            result = np.asarray(graph.windows(padded))  # the result itself, not a copy
-            if progress:
-                progress(len(origins), len(origins))
-            return result
         if result is None:
+            if (bottom, right) == (height, width) and len(origins) <= batch_size:
+                result = np.asarray(graph.windows(padded))  # the result itself, not a copy
+                if progress:
+                    progress(len(origins), len(origins))
+                return result
             result = np.empty((len(padded), bottom * scale, right * scale, padded.shape[-1]), padded.dtype)
         for start in range(0, len(origins), batch_size):
             batch = origins[start : start + batch_size]
