@@ -26,7 +26,7 @@ class CropOptions:
         sampling: "each" takes every photograph equally often, "side" and "area" in proportion to `sampling_weights`.
         draws: how many penalty positions e are drawn for each sample.
         interpolation: "gaussian" draws e from N(0, 1), "uniform" from U(0, 1).
-        degradation: "bicubic", "gif", "real" or "mixed", see `degradations.degrade`.
+        degradation: "bicubic", "gif", "jpeg", "real" or "mixed", see `degradations.degrade`.
         condition: "noise" puts the degradation's strength beside the low-resolution partner.
         grain: largest standard deviation, in levels, of the grain that half of the crops get before anything else, see
             `degradations.add_grain`; 0: none.

@@ -15,7 +15,7 @@ from PIL import Image
 from srwgan.media.gif.palettes import DITHERS, PaletteMapper
 from srwgan.pixels import BICUBIC, resize, to_levels
 
-DEGRADATIONS = ("bicubic", "gif", "real", "mixed")
+DEGRADATIONS = ("bicubic", "gif", "jpeg", "real", "mixed")
 
 QUANTIZERS = {"median cut": Image.Quantize.MEDIANCUT, "octree": Image.Quantize.FASTOCTREE}
 MOST_COLORS = 256
@@ -39,7 +39,7 @@ def check_degradation(degradation: str, condition: str = "none"):
     if condition != "none" and degradation == "bicubic":
         raise ValueError(
             f"Received: --condition {condition} with --degradation bicubic, whose strength is always 0. "
-            "Expected --degradation gif, real or mixed."
+            "Expected --degradation gif, jpeg, real or mixed."
         )
 
 
@@ -47,7 +47,7 @@ def degrade(degradation: str, crop: np.ndarray, *, photo: np.ndarray, scale: int
     """The low-resolution partner of a crop, and the strength of its degradation.
 
     Args:
-        degradation: "bicubic", "gif", "real", or "mixed", which is one of the three with equal chances.
+        degradation: "bicubic", "gif", "jpeg", "real", or "mixed", which is one of the four with equal chances.
         crop: (c, c, 3) uint8, c a multiple of scale.
         photo: (H, W, 3) uint8, what the crop was cut from; a GIF's palette may have its colors too.
         scale: how many times smaller the partner is.
@@ -56,7 +56,7 @@ def degrade(degradation: str, crop: np.ndarray, *, photo: np.ndarray, scale: int
     Returns:
         ((c / scale, c / scale, 3) uint8, strength in [0, 1]).
     """
-    kinds = {"bicubic": bicubic, "gif": gif, "real": real}
+    kinds = {"bicubic": bicubic, "gif": gif, "jpeg": jpeg, "real": real}
     if degradation == "mixed":
         degradation = random.choice(list(kinds))
     return kinds[degradation](crop, photo=photo, scale=scale, random=random)
@@ -109,6 +109,22 @@ def common_palette(frames: list[np.ndarray], colors: int, *, quantizer: str) -> 
 def to_palette(pixels, palette, *, dither, origin=(0, 0)):
     """The picture in the palette's colors; `origin` is where in its pattern an ordered dither starts."""
     return palette[PaletteMapper(palette, dither).indices(pixels, origin)]
+
+
+def jpeg(crop, *, photo, scale, random):
+    """A picture that the web passed on without spoiling it: bicubic, and one or two JPEGs of qualities 100 to 30.
+
+    In half of the cases it was a JPEG before, of any of the sides from the low resolution's to the crop's (log-uniform),
+    which a web site made smaller. Strength is the larger of the JPEGs' amounts, see `compress`, and the last one's is
+    uniform.
+    """
+    size = crop.shape[0] // scale
+    last, before = random.random(), random.random()
+    if random.random() < 0.5:
+        crop = compress(square(crop, round(size * scale ** random.random())), random, amount=before)
+    else:
+        before = 0.0
+    return compress(square(crop, size), random, amount=last), max(last, before)
 
 
 def real(crop, *, photo, scale, random):

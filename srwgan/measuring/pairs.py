@@ -14,6 +14,7 @@ from srwgan.pixels import BICUBIC, resize
 GIF_COLORS, JPEG_AMOUNT = 32, 0.5
 FIXED_DEGRADATIONS = {  # what a low resolution may be given before it is upscaled, without anything random
     "gif": "in 32 colours with Floyd-Steinberg dither",
+    "palette": "in 32 colours without dither",
     "jpeg": "as a JPEG of quality 65",
 }
 SMALLEST = 16  # low-resolution pixels: what the check of the spectrum needs
@@ -121,11 +122,11 @@ def read_measured(path) -> np.ndarray:
 
 
 def degraded(pixels: np.ndarray, kind: str) -> np.ndarray:
-    """uint8 (H, W, 3), degraded as `FIXED_DEGRADATIONS` says of "gif" and "jpeg"."""
+    """uint8 (H, W, 3), degraded as `FIXED_DEGRADATIONS` says of its kind."""
     if kind == "jpeg":
         return compress(pixels, None, amount=JPEG_AMOUNT)
     palette = common_palette([pixels], GIF_COLORS, quantizer="median cut")
-    return to_palette(pixels, palette, dither="floyd-steinberg")
+    return to_palette(pixels, palette, dither="floyd-steinberg" if kind == "gif" else "none")
 
 
 def width_x_height(pixels):

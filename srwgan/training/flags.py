@@ -171,10 +171,10 @@ def add_data(add):
     )
     add(
         "--degradation",
-        choices=["bicubic", "gif", "real", "mixed"],
+        choices=["bicubic", "gif", "jpeg", "real", "mixed"],
         default="bicubic",
-        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, blur, noise and JPEG, or "
-        "any of the three",
+        help="what low-resolution partners suffer: nothing more, a GIF's palette and dither, one or two JPEGs, blur, "
+        "noise and JPEGs twice over, or any of the four",
     )
     add("--cache", default=None, help="folder of the cache of decoded photographs (default: ~/.cache/srwgan)")
     add("--cache-limit", type=POSITIVE, default=16.0, help="GB that the cache may take")

@@ -24,7 +24,7 @@ from srwgan.data.degradations import (
 from srwgan.media.gif.palettes import DITHERS
 from utils.studies import degradation_samples
 
-KINDS = ("gif", "real")
+KINDS = ("gif", "jpeg", "real")
 
 
 def colors_of(pixels):
@@ -202,12 +202,12 @@ def test_mixed_is_one_of_the_others(make_photo):
     for i in range(30):
         mixed, strength = degrade("mixed", photo, photo=photo, scale=4, random=np.random.default_rng(i))
         random = np.random.default_rng(i)
-        kind = random.choice(["bicubic", "gif", "real"])
+        kind = random.choice(["bicubic", "gif", "jpeg", "real"])
         expected, expected_strength = degrade(kind, photo, photo=photo, scale=4, random=random)
         np.testing.assert_array_equal(mixed, expected)
         assert strength == expected_strength
         drawn.add(kind)
-    assert len(drawn) == 3
+    assert len(drawn) == 4
 
 
 def test_grain_is_on_half_of_the_pictures_and_up_to_the_largest_deviation():
@@ -288,8 +288,8 @@ def test_shapes_and_ranges_of_batches_and_held_out_crops(make_photo, kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("jpeg",), "Received: --degradation jpeg. Expected one of bicubic, gif, real, mixed."),
-        (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif, real or mixed."),
+        (("webp",), "Received: --degradation webp. Expected one of bicubic, gif, jpeg, real, mixed."),
+        (("bicubic", "noise"), "whose strength is always 0. Expected --degradation gif, jpeg, real or mixed."),
     ],
 )
 def test_unknown_names_and_a_condition_without_a_degradation_are_refused(make_photo, arguments, message):

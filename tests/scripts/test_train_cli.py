@@ -141,7 +141,7 @@ def test_savemodel_means_what_it_says(text, value):
         ),
         (["--luma", "1.5"], "Expected a number from 0 to 1."),
         (["--grain", "-1"], "argument --grain: Received: -1."),
-        (["--degradation", "jpeg"], "argument --degradation: invalid choice: "),
+        (["--degradation", "webp"], "argument --degradation: invalid choice: "),
         (["--condition", "noise"], "Received: --condition noise with --degradation bicubic"),
         (["--upsampling", "nearest"], "argument --upsampling: invalid choice: "),
         (["--attention", "full"], "argument --attention: invalid choice: "),

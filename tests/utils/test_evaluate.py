@@ -97,7 +97,7 @@ def test_models_beside_bicubic(model, pairs, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"report.json", "table.csv", "sheet.png"}
 
 
-@pytest.mark.parametrize("wear", ["gif", "jpeg"])
+@pytest.mark.parametrize("wear", ["gif", "palette", "jpeg"])
 def test_a_degraded_low_resolution_is_what_is_upscaled(wear, model, pairs, tmp_path, capsys):
     report = tmp_path / "report.json"
     assert run("--model", model, "--data", pairs, "--wear", wear, "--json", report) == 0

@@ -28,7 +28,10 @@ METRICS = {  # figure -> (heading, format, whether more is better)
     "ssim": ("SSIM", ".4f", True),
     "lpips": ("LPIPS", ".4f", False),
 }
-INPUTS = {"clean": "as it is", **FIXED_DEGRADATIONS}  # the low resolutions that runs are measured on: kind -> meaning
+INPUTS = {  # the low resolutions that runs are measured on: kind -> meaning
+    "clean": "as it is",
+    **{kind: FIXED_DEGRADATIONS[kind] for kind in ("gif", "jpeg")},
+}
 STRENGTHS = {  # of each kind of input, as a generator with that condition is told it, see data/degradations.py
     "clean": 0.0,
     "gif": 1 - math.log2(GIF_COLORS / 2) / 7,

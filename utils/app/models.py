@@ -32,7 +32,7 @@ TITLES = {
     f"{MAIN}/{FAST}": ("Videos, quickly", "Takes a fraction of the time, with less fine detail."),
     f"{MAIN}/{DIFFUSION}": (
         "Diffusion",
-        "Draws detail from noise, in several steps that each take twice a generator's time.",
+        "Draws detail from noise, in one step or several, each of which takes twice a generator's time.",
     ),
 }
 INSIDE = {
