@@ -1,0 +1,154 @@
+"""Shares of trainings' changes, fitted on pictures of a few pixels."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from srwgan.networks.generator import Generator
+from srwgan.networks.saving import export_generator, load_generator
+from srwgan.pixels import to_range
+from srwgan.upscaling.upscaler import Upscaler
+from utils import evaluate, fit_shares
+
+
+def made(seed, spread=0.05):
+    keras.utils.set_random_seed(0)
+    generator = Generator(filters=4, blocks=2, scale=2)
+    random = np.random.default_rng(seed)
+    generator.set_weights([weights + random.normal(0, spread, weights.shape) for weights in generator.get_weights()])
+    return generator
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """{name: folder}: a good generator, a spoiled one, and one that differs from it by chance."""
+    folder, models = tmp_path_factory.mktemp("models"), {}
+    for name, generator in {"good": made(0, 0.0), "spoiled": made(1), "other": made(2)}.items():
+        models[name] = str(folder / name)
+        export_generator(generator, models[name], served=False)
+    return models
+
+
+@pytest.fixture
+def data(tmp_path, make_photo):
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    for seed in range(4):
+        Image.fromarray(make_photo(72, 64, seed)).save(folder / f"{seed}.png")
+    return str(folder)
+
+
+def run(models, data, out, *more, base="spoiled"):
+    changes = ["--change", models["spoiled"], models["good"], "--change", models["spoiled"], models["other"]]
+    quick = ["--size", "64", "--steps", "12", "--batch", "2"]
+    return fit_shares.main([str(out), models[base], *changes, "--data", data, *quick, *more])
+
+
+def figures(model, data, path):
+    evaluate.main(["--model", model, "--data", data, "--precision", "float32", "--json", str(path)])
+    return json.loads(path.read_text())["results"][1]
+
+
+def test_a_change_for_the_better_gets_a_share(models, data, tmp_path, capsys):
+    assert run(models, data, tmp_path / "sum", "--psnr", "0.1") == 0
+    printed = capsys.readouterr().out
+    before, after = (figures(model, data, tmp_path / "f.json") for model in (models["spoiled"], str(tmp_path / "sum")))
+    assert after["lpips"] < before["lpips"] and after["psnr_y"] > before["psnr_y"]
+    assert [line.split(":")[0] for line in printed.splitlines() if "originals bicubic" in line] == [
+        "start",
+        "step 10",
+        "step 12",
+    ]
+    assert f"{models['spoiled']} -> {models['good']}: " in printed
+
+
+def test_the_result_is_the_sum_that_its_card_tells_and_lists(models, data, tmp_path):
+    assert run(models, data, tmp_path / "sum", "--parts", "2") == 0
+    training = json.loads((tmp_path / "sum" / "config.json").read_text())["training"]
+    shares = training["shares of changes"]
+    assert [len(share) for share in shares.values()] == [2, 2] and training["fitted on"] == [data]
+    base, good, other = (load_generator(models[name]).get_weights() for name in ("spoiled", "good", "other"))
+    layers = [layer.name for layer in load_generator(models["good"]).layers if layer.trainable_variables]
+    result = load_generator(tmp_path / "sum")
+    names = [variable.path.split("/")[0] for variable in result.trainable_variables]
+    for weights, name, *ends in zip(result.get_weights(), names, base, good, other, strict=True):
+        part = layers.index(name) * 2 // len(layers)
+        expected = ends[0] + sum(
+            share[part] * (end - ends[0]) for share, end in zip(shares.values(), ends[1:], strict=True)
+        )
+        np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+def test_it_runs_the_network_as_the_upscaler_does(models, make_photo):
+    generator, photo = load_generator(models["spoiled"]), make_photo(20, 24)
+    nothing = [np.zeros(variable.shape, np.float32) for variable in generator.trainable_variables]
+    network = fit_shares.Sum(generator, [nothing], parts=3)
+    result = network.upscale(network.weights(np.ones((1, 3), np.float32)), to_range(photo[None]))[0]
+    wanted = to_range(Upscaler(generator, "float32").image(photo))
+    assert np.abs(np.asarray(result) - wanted).max() <= 1.01 / 255  # one is rounded to levels, 2/255 apart
+
+
+def test_a_change_of_nothing_gets_no_share(models, data, tmp_path):
+    same = ["--change", models["good"], models["good"]]
+    assert run(models, data, tmp_path / "sum", *same) == 0
+    training = json.loads((tmp_path / "sum" / "config.json").read_text())["training"]
+    assert list(training["shares of changes"].values())[-1] == [0.0] * 4
+
+
+def test_every_degradation_is_fitted_and_the_same_for_one_seed(models, data):
+    parser = fit_shares.build_parser()
+
+    def read(*more):
+        args = parser.parse_args(["o", "g", "--change", "a", "b", "--data", data, "--size", "64", *more])
+        return fit_shares.read_examples(args, 2)
+
+    fitted, checked = read("--degradation", "bicubic", "gif", "jpeg")
+    assert [each.group[1] for each in fitted] == ["bicubic", "gif", "jpeg"] * 2 and len(checked) == 6
+    assert all(each.low_res.shape == (1, 32, 32, 3) and each.original.shape == (1, 64, 64, 3) for each in fitted)
+    again, other = (read("--degradation", "bicubic", "gif", "jpeg", "--seed", seed)[0] for seed in ("0", "1"))
+    low_res = [np.concatenate([each.low_res for each in half]) for half in (fitted, again, other)]
+    np.testing.assert_array_equal(low_res[0], low_res[1])
+    assert not np.array_equal(low_res[0], low_res[2])
+    assert not np.array_equal(fitted[0].low_res, fitted[1].low_res)
+
+
+def test_folders_count_by_their_weights_whatever_their_pictures():
+    args = fit_shares.build_parser().parse_args(
+        ["o", "g", "--change", "a", "b", "--data", "x", "y", "--weights", "3", "1", "--psnr", "0.5"]
+    )
+    examples = [fit_shares.Example(None, None, (folder, "bicubic")) for folder in "xxxy"]
+    terms = fit_shares.loss_terms(examples, {("x", "bicubic"): [0.2, 0], ("y", "bicubic"): [0.5, 0]}, args)
+    np.testing.assert_allclose(terms[:, 0], [0.25 / 0.2] * 3 + [0.25 / 0.5])
+    np.testing.assert_allclose(terms[:, 1], [0.125] * 4)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--change", "nowhere", "nowhere"], "nowhere"),
+        (["--weights", "1", "2"], "Expected one for each"),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(more, named, models, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(models, data, tmp_path / "sum", *more)
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and named in error and error.count("\n") == 1
+    assert not (tmp_path / "sum").exists()
+
+
+def test_a_folder_of_one_picture_and_another_architecture_are_refused(models, make_photo, tmp_path, capsys):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    Image.fromarray(make_photo(64, 64)).save(folder / "a.png")
+    with pytest.raises(SystemExit, match="2"):
+        run(models, str(folder), tmp_path / "sum")
+    assert "with one picture. Expected two or more" in capsys.readouterr().err
+    export_generator(Generator(filters=8, blocks=1, scale=2), tmp_path / "wide", served=False)
+    with pytest.raises(SystemExit, match="2"):
+        run(models, str(folder), tmp_path / "sum", "--change", str(tmp_path / "wide"), models["good"])
+    assert "Expected one architecture" in capsys.readouterr().err
