@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from srwgan.commandline import OneLineParser, one_line_errors, quiet_start, real, run_command, whole
+from srwgan.measuring.pairs import FIXED_DEGRADATIONS
 
 RATE = 0.25  # of the first step, in units: a share that changes results by one level of 255
 BETAS = (0.8, 0.95)  # of Adam, for some tens of steps
@@ -47,7 +48,7 @@ def main(argv=None):
             },
             "added to": args.generator,
             "fitted on": args.data,
-            "degradation": args.degradation,
+            "wear": args.wear,
             "psnr": args.psnr,
         }
         moved = export_generator(generator, args.out, training)
@@ -81,12 +82,12 @@ def build_parser():
         help="how much each folder counts, whatever its number of pictures (default: all alike)",
     )
     add(
-        "--degradation",
+        "--wear",
         nargs="+",
-        choices=("bicubic", "gif", "jpeg", "real"),
-        default=["bicubic"],
+        choices=("none", *FIXED_DEGRADATIONS),
+        default=["none"],
         metavar="KIND",
-        help="what low resolutions suffer, see train_SRWGAN.py; of several, every picture suffers each (bicubic)",
+        help="how low resolutions are damaged first, as in utils.evaluate; of several, every picture is in each (none)",
     )
     add(
         "--psnr",
@@ -98,8 +99,9 @@ def build_parser():
     add("--parts", type=whole(1), default=4, metavar="N", help="of the network, first to last layer (%(default)s)")
     add("--steps", type=whole(1), default=40, metavar="N", help="(%(default)s)")
     add("--batch", type=whole(1), default=40, metavar="N", help="pictures in a step (%(default)s)")
-    add("--size", type=whole(64), default=256, metavar="PIXELS", help="of larger pictures, the middle (%(default)s)")
-    add("--seed", type=whole(0), default=0, help="of the pictures' order and degradation (%(default)s)")
+    add("--crops", type=whole(1), default=1, metavar="N", help="of a larger picture, at random places (%(default)s)")
+    add("--size", type=whole(64), default=256, metavar="PIXELS", help="of a crop, in high resolution (%(default)s)")
+    add("--seed", type=whole(0), default=0, help="of crops' places and order (%(default)s)")
     return parser
 
 
@@ -127,7 +129,7 @@ class Example:
 
     Attributes:
         low_res, original: (1, H, W, 3) and (1, scale H, scale W, 3), RGB in [-1, 1].
-        group: its folder and its degradation, by which figures are averaged.
+        group: its folder and its wear, by which figures are averaged.
     """
 
     low_res: np.ndarray
@@ -141,8 +143,7 @@ def read_examples(args, scale):
     Raises:
         ValueError: a folder of fewer than two pictures, or weights that are not one for each folder.
     """
-    from srwgan.data.degradations import degrade
-    from srwgan.measuring.pairs import find_pairs, read_pair
+    from srwgan.measuring.pairs import degraded, find_pairs, read_pair
     from srwgan.pixels import to_range
 
     if args.weights is not None and (len(args.weights) != len(args.data) or not sum(args.weights)):
@@ -155,22 +156,19 @@ def read_examples(args, scale):
         for place, (_, *paths) in enumerate(pairs):
             low_res, original = read_pair(*paths, scale=scale)
             side = min(args.size // scale, *low_res.shape[:2])
-            low_res, original = middle(low_res, original, side, scale)
-            for kind in args.degradation:
-                if kind != "bicubic":
-                    random = np.random.default_rng([args.seed, number, place])
-                    low_res, _ = degrade(kind, original, photo=original, scale=scale, random=random)
-                halves[place % 2].append(Example(to_range(low_res[None]), to_range(original[None]), (folder, kind)))
+            random = np.random.default_rng([args.seed, number, place])
+            corners = random.integers(np.array(low_res.shape[:2]) - side + 1, size=(args.crops, 2))
+            for wear in args.wear:  # of the whole picture: a crop's palette would be richer
+                worn = low_res if wear == "none" else degraded(low_res, wear)
+                for corner in corners:
+                    crops = cut(worn, corner, side), cut(original, corner * scale, side * scale)
+                    halves[place % 2].append(Example(*(to_range(crop[None]) for crop in crops), (folder, wear)))
     return halves
 
 
-def middle(low_res, original, side, scale):
-    """The square of `side` low-resolution pixels in the middle of a pair."""
-    top, left = ((length - side) // 2 for length in low_res.shape[:2])
-    return (
-        low_res[top : top + side, left : left + side],
-        np.ascontiguousarray(original[top * scale : (top + side) * scale, left * scale : (left + side) * scale]),
-    )
+def cut(picture, corner, side):
+    """The square of a picture whose top left pixel is at `corner`."""
+    return picture[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
 
 
 class Sum:
@@ -298,7 +296,7 @@ def units_of(network, examples):
 def loss_terms(examples, at_start, args):
     """(examples, 2) float32: what LPIPS and a decibel of each are worth; together, LPIPS is worth 1 at the start."""
     given = dict(zip(args.data, args.weights or [1.0] * len(args.data), strict=True))
-    total = sum(given.values()) * len(args.degradation)
+    total = sum(given.values()) * len(args.wear)
     numbers = {group: sum(each.group == group for each in examples) for group in at_start}
     worth = [given[each.group[0]] / total / numbers[each.group] for each in examples]
     terms = [(1 / at_start[each.group][0], args.psnr) for each in examples]
@@ -306,10 +304,10 @@ def loss_terms(examples, at_start, args):
 
 
 def report(when, figures, before):
-    """A line of LPIPS and of the decibels gained since the start, for each folder and degradation."""
+    """A line of LPIPS and of the decibels gained since the start, for each folder and wear."""
     cells = [
-        f"{Path(folder).name} {kind} {lpips:.4f} {before[folder, kind][1] - lost:+.2f} dB"
-        for (folder, kind), (lpips, lost) in figures.items()
+        f"{Path(folder).name} {wear} {lpips:.4f} {before[folder, wear][1] - lost:+.2f} dB"
+        for (folder, wear), (lpips, lost) in figures.items()
     ]
     tqdm.write(f"{when}: {', '.join(cells)}")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srwgan.measuring.pairs import degraded, find_pairs, read_pair
 from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator, load_generator
 from srwgan.pixels import to_range
@@ -57,7 +58,7 @@ def test_a_change_for_the_better_gets_a_share(models, data, tmp_path, capsys):
     printed = capsys.readouterr().out
     before, after = (figures(model, data, tmp_path / "f.json") for model in (models["spoiled"], str(tmp_path / "sum")))
     assert after["lpips"] < before["lpips"] and after["psnr_y"] > before["psnr_y"]
-    assert [line.split(":")[0] for line in printed.splitlines() if "originals bicubic" in line] == [
+    assert [line.split(":")[0] for line in printed.splitlines() if "originals none" in line] == [
         "start",
         "step 10",
         "step 12",
@@ -98,29 +99,38 @@ def test_a_change_of_nothing_gets_no_share(models, data, tmp_path):
     assert list(training["shares of changes"].values())[-1] == [0.0] * 4
 
 
-def test_every_degradation_is_fitted_and_the_same_for_one_seed(models, data):
+def test_every_wear_is_fitted_on_crops_of_the_worn_picture(models, data):
     parser = fit_shares.build_parser()
 
     def read(*more):
         args = parser.parse_args(["o", "g", "--change", "a", "b", "--data", data, "--size", "64", *more])
         return fit_shares.read_examples(args, 2)
 
-    fitted, checked = read("--degradation", "bicubic", "gif", "jpeg")
-    assert [each.group[1] for each in fitted] == ["bicubic", "gif", "jpeg"] * 2 and len(checked) == 6
+    wear = ("--wear", "none", "gif", "jpeg", "--crops", "2")
+    fitted, checked = read(*wear)
+    assert [each.group[1] for each in fitted] == ["none", "none", "gif", "gif", "jpeg", "jpeg"] * 2
+    assert len(checked) == 12
     assert all(each.low_res.shape == (1, 32, 32, 3) and each.original.shape == (1, 64, 64, 3) for each in fitted)
-    again, other = (read("--degradation", "bicubic", "gif", "jpeg", "--seed", seed)[0] for seed in ("0", "1"))
+    whole = [read_pair(*paths, scale=2) for _, *paths in find_pairs(data)][0]
+    worn = to_range(degraded(whole[0], "gif")[None])
+    for each, top in [(each, top) for each in fitted[2:4] for top in range(5)]:
+        if np.array_equal(each.original, to_range(whole[1][None, 2 * top : 2 * top + 64])):
+            np.testing.assert_array_equal(each.low_res, worn[:, top : top + 32])
+            break
+    else:
+        pytest.fail("the crop is nowhere in the picture")
+    again, other = (read(*wear, "--seed", seed)[0] for seed in ("0", "1"))
     low_res = [np.concatenate([each.low_res for each in half]) for half in (fitted, again, other)]
     np.testing.assert_array_equal(low_res[0], low_res[1])
     assert not np.array_equal(low_res[0], low_res[2])
-    assert not np.array_equal(fitted[0].low_res, fitted[1].low_res)
 
 
 def test_folders_count_by_their_weights_whatever_their_pictures():
     args = fit_shares.build_parser().parse_args(
         ["o", "g", "--change", "a", "b", "--data", "x", "y", "--weights", "3", "1", "--psnr", "0.5"]
     )
-    examples = [fit_shares.Example(None, None, (folder, "bicubic")) for folder in "xxxy"]
-    terms = fit_shares.loss_terms(examples, {("x", "bicubic"): [0.2, 0], ("y", "bicubic"): [0.5, 0]}, args)
+    examples = [fit_shares.Example(None, None, (folder, "none")) for folder in "xxxy"]
+    terms = fit_shares.loss_terms(examples, {("x", "none"): [0.2, 0], ("y", "none"): [0.5, 0]}, args)
     np.testing.assert_allclose(terms[:, 0], [0.25 / 0.2] * 3 + [0.25 / 0.5])
     np.testing.assert_allclose(terms[:, 1], [0.125] * 4)
 
