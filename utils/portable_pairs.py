@@ -4,9 +4,9 @@
     python3 -m utils.portable_pairs FOLDER --photographs PHOTOS --number 160000 --output PAIRS
     python3 FOLDER/portable_run.py FOLDER --photographs PAIRS/photographs.bin --wait PAIRS/photographs.bin ...
 
-A degradation (`--degradation gif`, `jpeg`, `real`, `mixed`) is a processor's work. A pair of a crop of 128x128 and its partner
-takes about 2 ms of a core and 52 kB, so the photographs and the code are less to carry than the pairs. Needs NumPy,
-Pillow and tqdm, no TensorFlow.
+A degradation (`--degradation gif`, `jpeg`, `real`, `mixed`) is a processor's work. A pair of a crop of 128x128 and its
+partner takes about 2 ms of a core and 52 kB, so the photographs and the code are less to carry than the pairs. Needs
+NumPy, Pillow and tqdm, no TensorFlow.
 
 PAIRS gets `photographs.json` at once, so that `portable_run.py` can compile meanwhile, and `photographs.bin` when it is
 whole. Pair i depends on the export's --seed and i alone, not on the number of processes.

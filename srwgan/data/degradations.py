@@ -114,9 +114,8 @@ def to_palette(pixels, palette, *, dither, origin=(0, 0)):
 def jpeg(crop, *, photo, scale, random):
     """A picture that the web passed on without spoiling it: bicubic, and one or two JPEGs of qualities 100 to 30.
 
-    In half of the cases it was a JPEG before, of any of the sides from the low resolution's to the crop's (log-uniform),
-    which a web site made smaller. Strength is the larger of the JPEGs' amounts, see `compress`, and the last one's is
-    uniform.
+    In half of the cases it was a larger JPEG before, which a web site made smaller. Its side is log-uniform, from the
+    low resolution's to the crop's. The amount of each JPEG (see `compress`) is uniform, and strength is the larger.
     """
     size = crop.shape[0] // scale
     last, before = random.random(), random.random()
