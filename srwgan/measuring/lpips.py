@@ -1,7 +1,8 @@
 """LPIPS v0.1, AlexNet: how different two pictures look, as the distance between a classifier's features.
 
-Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (arXiv:1801.03924). Here it
-is a metric only. A generator that was trained on AlexNet's features would be judged by its own training objective.
+Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (arXiv:1801.03924). No
+training has it as a loss: a generator that was trained on AlexNet's features would be judged by its own objective.
+`utils.fit_shares` fits some tens of numbers on it, and says what they gain on other pictures.
 """
 
 from pathlib import Path
