@@ -15,9 +15,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+const unsaid = [];
+
 // What a screen reader says. The same words twice are said twice.
 export function say(text) {
-  const live = $("live");
-  live.textContent = "";
-  requestAnimationFrame(() => { live.textContent = text; });
+  $("live").textContent = "";
+  if (unsaid.push(text) > 1) return; // what is said before the next frame is said together: none is lost
+  requestAnimationFrame(() => { $("live").textContent = unsaid.splice(0).join(" "); });
 }

@@ -117,7 +117,7 @@ $("wish").addEventListener("submit", async (event) => {
     hasResult = false;
     const { note } = await server.start(wish());
     wrong("original", note || "", "note");
-    say("Started.");
+    if (working && !hasResult) say("Started."); // a short job may be done before this answer comes
   } catch (error) {
     setWorking(false);
     if (error.field) wrong(error.field, error.message); else problem(error.message);
