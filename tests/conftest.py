@@ -77,6 +77,20 @@ def stablehlo():
 
 
 @pytest.fixture
+def make_originals(tmp_path, make_photo):
+    """(number, height, width) -> a folder of so many different PNG photographs, 0.png and so on."""
+
+    def make(number, height, width):
+        folder = tmp_path / "originals"
+        folder.mkdir()
+        for seed in range(number):
+            Image.fromarray(make_photo(height, width, seed)).save(folder / f"{seed}.png")
+        return folder
+
+    return make
+
+
+@pytest.fixture
 def photo_folder(tmp_path, make_photo):
     """A folder of six PNG photographs, 80x96 and 96x72."""
     folder = tmp_path / "photos"

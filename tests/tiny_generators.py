@@ -3,9 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from srwgan.networks.generator import Generator
+
+
+def noisy(blocks: int, seed: int, *, spread: float = 0.05) -> Generator:
+    """The generator of 4 filters, scale 2 and so many blocks, each weight with normal noise of that deviation."""
+    keras.utils.set_random_seed(0)
+    generator, random = Generator(filters=4, blocks=blocks, scale=2), np.random.default_rng(seed)
+    generator.set_weights([weights + random.normal(0, spread, weights.shape) for weights in generator.get_weights()])
+    return generator
 
 
 def two_ends(folder: Path) -> Iterator[tuple[Path, Generator]]:

@@ -15,6 +15,7 @@ config.json.
 """
 
 import argparse
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ def main(argv=None):
         with quiet_start():
             from srwgan.networks.saving import export_generator, load_generator
 
-        generator = load_generator(args.generator)
-        changes = [change_of(load_generator(start), load_generator(end), generator) for start, end in args.change]
+        generator, load = load_generator(args.generator), functools.cache(load_generator)  # FROM is often the same
+        check_generator(generator, args.generator)
+        changes = [change_of(load(start), load(end), generator) for start, end in args.change]
         fitted, checked = read_examples(args, generator.scale)
         shares = fit(generator, changes, fitted, checked, args)
         training = {
@@ -105,20 +107,25 @@ def build_parser():
     return parser
 
 
+def check_generator(generator, path):
+    """Raises ValueError for a model whose weights are not those of a generator that takes images alone."""
+    from srwgan.networks.generator import Generator
+
+    if not isinstance(generator, Generator) or generator.condition != "none":
+        raise ValueError(
+            f"Received: GENERATOR {path}. Expected a generator with generator.keras that takes images alone."
+        )
+
+
 def change_of(start, end, generator):
     """What a training changed, an array for each trainable weight.
 
     Raises:
         ValueError: generators of different architecture.
     """
-    from srwgan.networks.mixing import architecture
+    from srwgan.networks.mixing import check_same_architecture
 
-    wanted = architecture(generator)
-    for other in (start, end):
-        if architecture(other) != wanted:
-            raise ValueError(f"Received: generators of {wanted} and {architecture(other)}. Expected one architecture.")
-    if wanted.get("condition", "none") != "none":
-        raise ValueError(f"Received: a generator with --condition {wanted['condition']}. Expected one of images alone.")
+    check_same_architecture([generator, start, end])
     pairs = zip(start.trainable_variables, end.trainable_variables, strict=True)
     return [after.numpy() - before.numpy() for before, after in pairs]
 
@@ -178,12 +185,15 @@ class Sum:
         generator: what they are added to.
         changes: for each, an array for each trainable weight.
         parts: how many parts of the network have shares of their own.
+
+    Attributes:
+        shape: (changes, parts), that of the shares.
     """
 
     def __init__(self, generator, changes, parts):
         import tensorflow as tf
 
-        self.generator, self.number = generator, len(changes)
+        self.generator, self.shape = generator, (len(changes), parts)
         self.base = [tf.constant(variable) for variable in generator.trainable_variables]
         self.changes = [tf.constant(np.stack(each)) for each in zip(*changes, strict=True)]
         layers = [layer for layer in generator.layers if layer.trainable_variables]
@@ -247,7 +257,7 @@ def fit(generator, changes, fitted, checked, args):
         return loss, tape.gradient(loss, shares)
 
     units = tf.constant(units_of(network, fitted[:: math.ceil(len(fitted) / PROBED)]), tf.float32)[:, None]
-    steps = keras.Variable(np.zeros((len(changes), args.parts), np.float32))  # in units
+    steps = keras.Variable(np.zeros(network.shape, np.float32))  # in units
     at_start = means(fitted, units * steps)
     terms = loss_terms(fitted, at_start, args)
     rates = keras.optimizers.schedules.PolynomialDecay(RATE, args.steps, 0.0)
@@ -279,11 +289,11 @@ def units_of(network, examples):
     from srwgan.pixels import range_to_levels
 
     results = tf.function(lambda shares, low_res: range_to_levels(network.upscale(network.weights(shares), low_res)))
-    parts = max(network.parts) + 1
-    before = [results(tf.zeros([network.number, parts]), each.low_res) for each in examples]
+    before = [results(np.zeros(network.shape, np.float32), each.low_res) for each in examples]
     units = []
-    for place in range(network.number):
-        shares = tf.one_hot([place] * parts, network.number, on_value=PROBE, axis=0)
+    for place in range(network.shape[0]):
+        shares = np.zeros(network.shape, np.float32)
+        shares[place] = PROBE
         squares = [
             tf.reduce_mean((results(shares, each.low_res) - was) ** 2)
             for each, was in zip(examples, before, strict=True)

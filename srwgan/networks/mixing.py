@@ -54,16 +54,21 @@ def weighted_mean(generators: list[Generator], shares: list[float]) -> Generator
             f"Received: shares {shares} for {len(generators)} generators. Expected one for each, 0 or "
             "more, not all of them 0."
         )
-    first, *others = [architecture(generator) for generator in generators]
-    for other in others:
-        if other != first:
-            raise ValueError(f"Received: generators of {first} and {other}. Expected the same architecture.")
+    check_same_architecture(generators)
     mean = type(generators[0])(**generators[0].get_config(), dtype="float32")
     weights = zip(*(generator.get_weights() for generator in generators), strict=True)
     mean.set_weights(
         [sum(share * value for share, value in zip(shares, values, strict=True)) / sum(shares) for values in weights]
     )
     return mean
+
+
+def check_same_architecture(generators: list[Generator]) -> None:
+    """Raises ValueError for generators of different architecture, or for a foreign SavedModel."""
+    first, *others = [architecture(generator) for generator in generators]
+    for other in others:
+        if other != first:
+            raise ValueError(f"Received: generators of {first} and {other}. Expected the same architecture.")
 
 
 def architecture(generator: Generator) -> dict[str, Any]:

@@ -1,45 +1,35 @@
 """Shares of trainings' changes, fitted on pictures of a few pixels."""
 
 import json
+from functools import partial
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from srwgan.measuring.pairs import degraded, find_pairs, read_pair
+from srwgan.networks.diffusion import DiffusionGenerator
 from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator, load_generator
 from srwgan.pixels import to_range
 from srwgan.upscaling.upscaler import Upscaler
+from tests.tiny_generators import noisy
 from utils import evaluate, fit_shares
-
-
-def made(seed, spread=0.05):
-    keras.utils.set_random_seed(0)
-    generator = Generator(filters=4, blocks=2, scale=2)
-    random = np.random.default_rng(seed)
-    generator.set_weights([weights + random.normal(0, spread, weights.shape) for weights in generator.get_weights()])
-    return generator
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """{name: folder}: a good generator, a spoiled one, and one that differs from it by chance."""
     folder, models = tmp_path_factory.mktemp("models"), {}
-    for name, generator in {"good": made(0, 0.0), "spoiled": made(1), "other": made(2)}.items():
+    for name, generator in {"good": noisy(2, 0, spread=0), "spoiled": noisy(2, 1), "other": noisy(2, 2)}.items():
         models[name] = str(folder / name)
         export_generator(generator, models[name], served=False)
     return models
 
 
 @pytest.fixture
-def data(tmp_path, make_photo):
-    folder = tmp_path / "originals"
-    folder.mkdir()
-    for seed in range(4):
-        Image.fromarray(make_photo(72, 64, seed)).save(folder / f"{seed}.png")
-    return str(folder)
+def data(make_originals):
+    return str(make_originals(4, 72, 64))
 
 
 def run(models, data, out, *more, base="spoiled"):
@@ -161,4 +151,13 @@ def test_a_folder_of_one_picture_and_another_architecture_are_refused(models, ma
     export_generator(Generator(filters=8, blocks=1, scale=2), tmp_path / "wide", served=False)
     with pytest.raises(SystemExit, match="2"):
         run(models, str(folder), tmp_path / "sum", "--change", str(tmp_path / "wide"), models["good"])
-    assert "Expected one architecture" in capsys.readouterr().err
+    assert "Expected the same architecture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", [DiffusionGenerator, partial(Generator, condition="noise")])
+def test_a_model_that_takes_more_than_images_is_refused(network, models, data, tmp_path, capsys):
+    export_generator(network(filters=4, blocks=1, scale=2), tmp_path / "more", served=False)
+    with pytest.raises(SystemExit, match="2"):
+        run({**models, "more": str(tmp_path / "more")}, data, tmp_path / "sum", base="more")
+    error = capsys.readouterr().err
+    assert "that takes images alone" in error and error.count("\n") == 1

@@ -1,6 +1,5 @@
 """The studies whose tables stand in docs/, on pictures of a few pixels."""
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,16 +11,13 @@ from srwgan.networks.generator import Generator
 from srwgan.networks.saving import export_generator
 from srwgan.pixels import to_range
 from srwgan.upscaling.upscaler import Upscaler
+from tests.tiny_generators import noisy
 from utils.studies import gif, grain, padding
 
 
 @pytest.fixture(scope="module")
 def generator():
-    keras.utils.set_random_seed(0)
-    made = Generator(filters=4, blocks=1, scale=2)
-    random = np.random.default_rng(0)
-    made.set_weights([weights + random.normal(0, 0.05, weights.shape) for weights in made.get_weights()])
-    return made
+    return noisy(1, 0)
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +28,8 @@ def model(generator, tmp_path_factory):
 
 
 @pytest.fixture
-def data(tmp_path, make_photo):
-    folder = tmp_path / "originals"
-    folder.mkdir()
-    for seed in range(2):
-        Image.fromarray(make_photo(64, 72, seed)).save(folder / f"{seed}.png")
-    return folder
+def data(make_originals):
+    return make_originals(2, 64, 72)
 
 
 def last_row(text):
