@@ -163,15 +163,10 @@ def check_names(layers: list[Layer], path) -> None:
 
 
 class Weights:
-    """A .bin file, read from its beginning to its end.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is empty.
-    """
+    """A .bin file, read from its beginning to its end. Raises OSError where it cannot be read."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path, self.data, self.place = path, read_unchanged(path), 0
+        self.path, self.data, self.place = path, Path(path).read_bytes(), 0
 
     def tagged(self, count: int, layer: Layer) -> np.ndarray:
         """The next `count` values, float32, after four bytes that say what they are.

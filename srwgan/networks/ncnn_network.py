@@ -202,6 +202,8 @@ def convolution(layer, weights):
     activate = activation(option(9, 0), option(10, []))
 
     def run(x, kernel, bias):
+        if x.shape[-1] != kernel.shape[2]:  # some of them TensorFlow would take for a convolution of groups
+            raise ValueError(f"{x.shape[-1]} channels instead of {kernel.shape[2]}")
         return activate(tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, padding), bias))
 
     return run, [kernel, bias]
