@@ -25,8 +25,8 @@ SAME = -233  # ncnn's padding that depends on the size, which is TensorFlow's "S
 class NcnnNetwork(tf.Module):
     """A network of ncnn's files that maps RGB images to RGB images.
 
-    It is called with images (B, H, W, 3) in [-1, 1] and gives (B, scale H, scale W, 3), not clipped to [-1, 1].
-    It computes in float32, whatever its weights were rounded to.
+    It is called with images (B, H, W, 3) in [-1, 1] and gives (B, scale H, scale W, 3), not clipped to [-1, 1]. Its
+    layers take and give [0, 1], as is usual in ncnn. It computes in float32, whatever its weights were rounded to.
 
     Args:
         param: path of the .param file.
