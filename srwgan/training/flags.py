@@ -35,6 +35,7 @@ PATHS = (
     "cache",
     "init",
     "student",
+    "teacher",
     "pretrained_weights",
     "content_channels",
     "chkpt_path",
@@ -48,6 +49,8 @@ GAN_ALONE = (
     "otweight",
     "otspace",
     "steadyweight",
+    "teacher",
+    "teacher_share",
     "controller",
 )
 ADVERSARIAL = (  # flags of what a GAN and a student are trained by, and a diffusion model alone is not
@@ -241,6 +244,19 @@ def add_networks(add):
         metavar="DIR",
         help="go on from an exported generator, and its discriminator where one is there; with --student: from that "
         "discriminator alone",
+    )
+    add(
+        "--teacher",
+        metavar="DIR",
+        help="another generator, exported, or any SavedModel of images: the losses compare with its results, beside "
+        "the photographs",
+    )
+    add(
+        "--teacher-share",
+        type=real(0, 1),
+        default=0.8,
+        metavar="SHARE",
+        help="of the teacher's results in what the losses compare with, 0 to 1; the rest is the photographs'",
     )
     add(
         "--pretrained",
@@ -560,6 +576,13 @@ def check(args: Namespace) -> None:
             f"Received: --steadyweight with --degradation {args.degradation} --condition {args.condition}. "
             "Expected bicubic and none: the moved crop's low resolution is made in the step."
         )
+    if args.teacher and args.steadyweight:
+        raise ValueError(
+            f"Received: --teacher with --steadyweight {args.steadyweight:g}. Expected one of them: the moved crop's "
+            "low resolution is made of the photograph."
+        )
+    if args.teacher_share != default_of("teacher_share") and not args.teacher:
+        raise ValueError(f"Received: --teacher-share {args.teacher_share:g} without --teacher. Expected both.")
     if args.steadyweight and args.cropsz < 8 * args.scale:
         raise ValueError(f"Received: --cropsz {args.cropsz} with --steadyweight. Expected {8 * args.scale} or more.")
     if args.weighting == "self-adaptive" and args.epochs <= args.warmup_epochs:

@@ -35,6 +35,7 @@ from srwgan.training.pictures import EpochVisualizer
 from srwgan.training.run import Run
 from srwgan.training.schedule import Schedule
 from srwgan.training.step import StepOptions, Trainer
+from srwgan.training.teaching import load_teacher
 
 log = logging.getLogger("srwgan")
 
@@ -339,6 +340,8 @@ def build_trainer(args: Namespace, networks: Networks, *, updates: int) -> Train
     hyperpixels = find_hyperpixels(args, policy)
     check_semantics(args, discriminator, hyperpixels)
     kind, more = Trainer, {"controls": controls}
+    if args.teacher:
+        more["taught_by"] = load_teacher(args.teacher, args.teacher_share, scale=args.scale)
     if args.student:
         kind, more = StudentTrainer, {"teacher": with_precision(load_generator(args.student), policy)}
     if discriminator:

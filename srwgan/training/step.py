@@ -28,6 +28,7 @@ from srwgan.training.losses import (
 from srwgan.training.objective import Objective
 from srwgan.training.patch_transport import patch_features, transport_loss
 from srwgan.training.replicas import maximum_over_replicas, mean_over_replicas, mirrored_variable, sample_means
+from srwgan.training.teaching import Teacher
 
 COUNTS = ("stop", "bad_steps", "bad_in_a_row")  # metrics that are not means
 STEADY_MARGIN = 2  # low-resolution pixels at a moved crop's edges that show something else
@@ -80,6 +81,7 @@ class Trainer:
             the discriminator has no semantics.
         objective: which losses are descended, in which form and with which weight.
         options: how a step is taken.
+        taught_by: a `Teacher`, whose results the losses compare with too; None for the photographs alone.
         controls: what a controller moves; None without one.
         strategy: a tf.distribute.Strategy; the default one is a single device.
     """
@@ -95,13 +97,14 @@ class Trainer:
         hyperpixels=None,
         objective: Objective | None = None,
         options: StepOptions | None = None,
+        taught_by: Teacher | None = None,
         controls: Controls | None = None,
         strategy: tf.distribute.Strategy | None = None,
     ):
         objective, options = objective or Objective(), options or StepOptions()
         self.generator, self.discriminator, self.average = generator, discriminator, average
         self.hyperpixels, self.objective, self.options = hyperpixels, objective, options
-        self.controls = controls
+        self.taught_by, self.controls = taught_by, controls
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
         generator_optimizer.build(generator.trainable_variables)
@@ -146,6 +149,8 @@ class Trainer:
     def replica_step(self, batch, phase, stop, dstep):
         """The steps on one replica's batch: its metrics, and whether all gradients were finite."""
         low_res, high_res, e = batch
+        if self.taught_by:
+            high_res = self.taught_by.targets(low_res, high_res, margin=self.options.margin, edges=self.options.edges)
         metrics, finite = {}, tf.constant(True)
         if phase == "critic" or (phase == "full" and self.objective.advweight):
             for i in range(dstep or self.options.dstep):
