@@ -247,16 +247,17 @@ def add_networks(add):
     )
     add(
         "--teacher",
+        nargs="+",
         metavar="DIR",
-        help="another generator, exported, or any SavedModel of images: the losses compare with its results, beside "
-        "the photographs",
+        help="other generators, exported, or any SavedModels of images: the losses compare with the mean of their "
+        "results, beside the photographs",
     )
     add(
         "--teacher-share",
         type=real(0, 1),
         default=0.8,
         metavar="SHARE",
-        help="of the teacher's results in what the losses compare with, 0 to 1; the rest is the photographs'",
+        help="of the teachers' results in what the losses compare with, 0 to 1; the rest is the photographs'",
     )
     add(
         "--pretrained",
@@ -442,13 +443,29 @@ def changed_flags(args: Namespace) -> str:
         if value != default_of(name) and name not in left_out:
             words.append(flag_of(name))
             if value is not True:
-                words.append(os.path.basename(value) if is_path(name, value) else str(value))
+                words += [os.path.basename(each) if is_path(name, each) else str(each) for each in as_list(value)]
     return shlex.join(words)
 
 
 def is_path(name: str, value) -> bool:
-    """Whether the value of a flag is that of a file or folder."""
+    """Whether the value of a flag is that of a file or folder, or of several."""
     return bool(value) and (name in PATHS or (name == "pretrained" and value.endswith(".keras")))
+
+
+def as_list(value) -> list:
+    """The values of a flag that takes several, or the one of another flag."""
+    return value if isinstance(value, list) else [value]
+
+
+def shown(value) -> str:
+    """A flag's value as on a command line."""
+    return " ".join(str(each) for each in as_list(value))
+
+
+def paths_from(folder: str, value: str | list) -> str | list:
+    """The path, or all paths, of a flag's value, as they are from this folder."""
+    paths = [os.path.normpath(os.path.join(folder, each)) for each in as_list(value)]
+    return paths if isinstance(value, list) else paths[0]
 
 
 def write_flags(args: Namespace, folder: str, versions: dict) -> None:
@@ -476,7 +493,7 @@ def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None
     saved, may_change = {**vars(parser.parse_args([])), **content["flags"]}, set(MAY_CHANGE)
     if content.get("started_in", os.getcwd()) != os.getcwd():
         saved = {
-            name: os.path.normpath(os.path.join(content["started_in"], value)) if is_path(name, value) else value
+            name: paths_from(content["started_in"], value) if is_path(name, value) else value
             for name, value in saved.items()
         }
     photographs = read_json(os.path.join(folder, PHOTOGRAPHS_FILE))
@@ -486,12 +503,13 @@ def flags_of_run(folder: str, parser: argparse.ArgumentParser, argv: list | None
     args = parser.parse_args(argv)
     for name, value in saved.items():
         received = getattr(args, name)
-        same = received == value or (is_path(name, value) and os.path.abspath(received) == os.path.abspath(value))
+        here = os.getcwd()
+        same = received == value or (is_path(name, value) and paths_from(here, received) == paths_from(here, value))
         if not same and name not in may_change:
             flag = flag_of(name)
             raise ValueError(
-                f"Received: {flag} {received} with --resume {folder}, which was started with "
-                f"{flag} {value}. Expected the same."
+                f"Received: {flag} {shown(received)} with --resume {folder}, which was started with "
+                f"{flag} {shown(value)}. Expected the same."
             )
     if photographs and args.datapath == saved["datapath"]:
         args.datapath = photographs["folder"]
@@ -510,7 +528,8 @@ def check_family(args: Namespace) -> None:
         if getattr(args, name) != default_of(name):
             what = "a student" if args.student else "--family diffusion"
             raise ValueError(
-                f"Received: {flag_of(name)} {getattr(args, name)} with {what}, which has no such thing. Expected none."
+                f"Received: {flag_of(name)} {shown(getattr(args, name))} with {what}, which has no such thing. "
+                "Expected none."
             )
     if args.student and args.warmup_epochs:
         raise ValueError("Received: --student with --warmup-epochs. Expected none: its teacher is trained already.")

@@ -9,25 +9,25 @@ from srwgan.networks.saving import load_generator
 
 
 class Teacher:
-    """A trained generator whose results take a share of what a training compares with.
+    """Trained generators whose results take a share of what a training compares with.
 
     A photograph holds detail that its low resolution does not tell. To a generator this part is noise, and most of the
     difference that a converged one is trained on is such noise. A better generator's result holds none of it.
 
     Args:
-        generator: a `Generator` without a condition, or a `ForeignGenerator`. It stays as it is, and computes in
-            float32: in bfloat16 its own rounding would be learnt too.
-        share: of its results in the targets, 0 to 1; the rest is the photograph's.
+        generators: each a `Generator` without a condition, or a `ForeignGenerator`. They stay as they are, and compute
+            in float32: in bfloat16 their own rounding would be learnt too.
+        share: of the mean of their results in the targets, 0 to 1; the rest is the photograph's.
     """
 
-    def __init__(self, generator, share: float):
-        self.generator, self.share = generator, share
+    def __init__(self, generators: list, share: float):
+        self.generators, self.share = generators, share
 
     def targets(self, low_res, high_res: tf.Tensor, *, margin: int, edges: str) -> tf.Tensor:
-        """The photographs' crops and the teacher's results of their low resolution, by their shares.
+        """The photographs' crops and the teachers' results of their low resolution, by their shares.
 
         Args:
-            low_res: (B, H, W, 3) in [-1, 1], or with a condition (images, strength (B,)); the teacher gets the images.
+            low_res: (B, H, W, 3) in [-1, 1], or with a condition (images, strength (B,)); teachers get the images.
             high_res: (B, sH, sW, 3) in [-1, 1].
             margin, edges: what is beyond the crops' edges, see `with_edges`.
 
@@ -35,18 +35,23 @@ class Teacher:
             (B, sH, sW, 3) in [-1, 1]. No gradient flows to them.
         """
         images, *_ = tf.nest.flatten(low_res)
-        results = with_edges(self.generator, margin, edges)(images, training=False)
-        results = tf.clip_by_value(tf.stop_gradient(tf.cast(results, high_res.dtype)), -1.0, 1.0)
-        return high_res + self.share * (tf.ensure_shape(results, high_res.shape) - high_res)
+        results = [with_edges(each, margin, edges)(images, training=False) for each in self.generators]
+        results = [tf.clip_by_value(tf.cast(each, high_res.dtype), -1.0, 1.0) for each in results]
+        mean = tf.stop_gradient(tf.add_n(results) / len(results))
+        return high_res + self.share * (tf.ensure_shape(mean, high_res.shape) - high_res)
 
 
-def load_teacher(folder: str, share: float, *, scale: int) -> Teacher:
-    """The teacher in a folder, for a generator of this scale.
+def load_teacher(folders: list[str], share: float, *, scale: int) -> Teacher:
+    """The teachers in these folders, for a generator of this scale.
 
     Raises:
-        FileNotFoundError, ValueError: no generator is there, or one of another scale, with a condition, of pictures of
+        FileNotFoundError, ValueError: in one is no generator, or one of another scale, with a condition, of pictures of
             one size alone, or one that draws samples.
     """
+    return Teacher([load_one(folder, scale) for folder in folders], share)
+
+
+def load_one(folder, scale):
     generator = load_generator(folder)
     if isinstance(generator, DiffusionGenerator):
         raise ValueError(f"Received: --teacher {folder}, a diffusion model. Expected a generator (see --student).")
@@ -56,5 +61,7 @@ def load_teacher(folder: str, share: float, *, scale: int) -> Teacher:
         raise ValueError(f"Received: --teacher {folder}, of scale {generator.scale}. Expected --scale {scale}.")
     if isinstance(generator, ForeignGenerator) and None not in generator.input.shape[1:3]:
         size = "x".join(str(side) for side in generator.input.shape[1:3])
-        raise ValueError(f"Received: --teacher {folder}, for pictures of {size} alone. Expected one of any size.")
-    return Teacher(generator, share)
+        raise ValueError(
+            f"Received: --teacher {folder}, for {size} pixels alone. Expected one for pictures of any size."
+        )
+    return generator

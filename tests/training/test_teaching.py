@@ -37,11 +37,19 @@ steps_up.scale = 2
 
 def test_targets_are_the_means_of_photographs_and_results():
     low_res, high_res, _ = batch()
-    teacher = Teacher(steps_up, 0.7)
+    teacher = Teacher([steps_up], 0.7)
     wanted = 0.3 * high_res + 0.7 * np.clip(steps_up(low_res), -1, 1)
     for given in low_res, (low_res, tf.ones(4)):  # with a condition too
         targets = teacher.targets(given, high_res, margin=0, edges="mirrored")
         np.testing.assert_allclose(targets, wanted, atol=1e-6)
+
+
+def test_several_teachers_are_their_mean():
+    low_res, high_res, _ = batch()
+    generator, _ = test_step.networks(seed=4)
+    results = [np.clip(each(low_res), -1, 1) for each in (steps_up, generator)]
+    targets = Teacher([steps_up, generator], 0.5).targets(low_res, high_res, margin=0, edges="mirrored")
+    np.testing.assert_allclose(targets, 0.5 * high_res + 0.25 * results[0] + 0.25 * results[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("edges", ["mirrored", "repeated"])
@@ -52,9 +60,9 @@ def test_results_are_those_of_pictures_with_edges(edges):
     low_res, high_res, _ = batch()
     generator, _ = test_step.networks(seed=4)
     wanted = tf.clip_by_value(with_edges(generator, 3, edges)(low_res), -1, 1)
-    targets = Teacher(generator, 1.0).targets(low_res, high_res, margin=3, edges=edges)
+    targets = Teacher([generator], 1.0).targets(low_res, high_res, margin=3, edges=edges)
     np.testing.assert_allclose(targets, wanted, atol=1e-6)
-    others = Teacher(generator, 1.0).targets(low_res, high_res, margin=0, edges=edges)
+    others = Teacher([generator], 1.0).targets(low_res, high_res, margin=0, edges=edges)
     assert not np.allclose(targets, others, atol=1e-4)
 
 
@@ -63,7 +71,7 @@ def test_the_step_is_that_of_its_targets(eagerly, phase):
     """All losses and the discriminator compare with the targets, as a trainer does that has them for photographs."""
     low_res, high_res, e = batch()
     taught, plain, untaught = build(), build(), build()
-    taught.taught_by = Teacher(steps_up, 0.6)
+    taught.taught_by = Teacher([steps_up], 0.6)
     targets = taught.taught_by.targets(low_res, high_res, margin=0, edges="mirrored")
     metrics = taught.train_batch((low_res, high_res, e), phase)
     wanted = plain.train_batch((low_res, targets, e), phase)
@@ -121,18 +129,18 @@ def flags(folder, tmp_path_factory):
         ("diffusion", "a diffusion model"),
         ("told", "with a condition"),
         ("scale2", "of scale 2. Expected --scale 4"),
-        ("sized", "for pictures of 8x8 alone. Expected one of any size"),
+        ("sized", "for 8x8 pixels alone. Expected one for pictures of any size"),
     ],
 )
 def test_unfit_teachers(folder, name, said):
     with pytest.raises((ValueError, FileNotFoundError), match=said):
-        load_teacher(str(folder / name), 0.5, scale=4)
+        load_teacher([str(folder / "one.keras"), str(folder / name)], 0.5, scale=4)
 
 
 def test_a_saved_model_teaches_as_the_generator_that_it_was_made_of(folder):
     """It computes in float32, whatever the precision of the training."""
-    keras_one, served = (load_teacher(str(folder / name), 1.0, scale=4) for name in ("one.keras", "one_Gen"))
-    assert isinstance(served.generator, ForeignGenerator)
+    keras_one, served = (load_teacher([str(folder / name)], 1.0, scale=4) for name in ("one.keras", "one_Gen"))
+    assert isinstance(served.generators[0], ForeignGenerator)
     random = np.random.default_rng(1)
     low_res, high_res = (tf.constant(random.uniform(-1, 1, (2, side, side, 3)), tf.float32) for side in (8, 32))
     targets = [each.targets(low_res, high_res, margin=0, edges="mirrored") for each in (keras_one, served)]
@@ -141,15 +149,18 @@ def test_a_saved_model_teaches_as_the_generator_that_it_was_made_of(folder):
     assert targets[0].dtype == tf.float32
 
 
-def test_a_run_has_a_teacher_to_its_end(folder, flags, tmp_path, monkeypatch, eagerly):
+def test_a_run_has_a_teacher_to_its_end(folder, flags, tmp_path, monkeypatch, eagerly, capsys):
     """Interrupted after an epoch and resumed, it is the uninterrupted one; without a teacher it is another."""
     monkeypatch.chdir(tmp_path)
     assert main([*flags, "--run-dir", "whole", "--savemodel", "True", "--chkpt_path", "whole"]) == 0
     assert main([*flags, "--epochs", "1", "--run-dir", "run"]) == 0
     content = json.loads(Path("run/flags.json").read_text())
-    assert content["flags"]["teacher"] == str(folder / "one_Gen")
+    assert content["flags"]["teacher"] == [str(folder / "one_Gen")]
     content["flags"]["epochs"] = 2
     Path("run/flags.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit):
+        main(["--resume", "run", "--teacher", str(folder / "one.keras")])
+    assert f"which was started with --teacher {folder / 'one_Gen'}. Expected the same" in capsys.readouterr().err
     assert main(["--resume", "run", "--savemodel", "True", "--chkpt_path", "again"]) == 0
     alone = flags[: flags.index("--teacher")]
     assert main([*alone, "--run-dir", "alone", "--savemodel", "True", "--chkpt_path", "alone"]) == 0
