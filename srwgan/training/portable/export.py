@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from srwgan.data.crops import CropOptions, CropStream, held_out_crops, images_of
 from srwgan.pixels import to_pixels
-from srwgan.training.flags import is_path
+from srwgan.training.flags import is_path, paths_from
 from srwgan.training.photographs import check_same, read_record, record_of
 from srwgan.training.portable import FORMAT, PIXELS, TEACHER
 from srwgan.training.portable.packing import pack_pairs, pack_photographs
@@ -105,7 +105,7 @@ def export_step(args: Namespace) -> None:
 def kept_flags(args: Namespace) -> dict:
     """The flags that an import has again, with paths that are found from anywhere on this machine."""
     flags = {name: value for name, value in vars(args).items() if name not in NOT_KEPT}
-    flags = {name: os.path.abspath(value) if is_path(name, value) else value for name, value in flags.items()}
+    flags = {name: paths_from(os.getcwd(), value) if is_path(name, value) else value for name, value in flags.items()}
     return {**flags, "datapath": os.path.abspath(photo_folder(args))}
 
 
