@@ -255,7 +255,7 @@ def add_networks(add):
     add(
         "--teacher-share",
         type=real(0, 1),
-        default=0.8,
+        default=0.9,
         metavar="SHARE",
         help="of the teachers' results in what the losses compare with, 0 to 1; the rest is the photographs'",
     )
