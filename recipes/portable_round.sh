@@ -15,7 +15,8 @@
 #
 # Set in the environment:
 #   ROUND       the folder (runs/round)
-#   TRAININGS   which (sharp robust diffusion); fast is one too. diffusion is followed by its student
+#   TRAININGS   which (sharp robust diffusion); faithful and fast are two more. diffusion is followed by its student
+#   TEACHERS    folders of generators that faithful learns from too (none): see --teacher
 #   PAIRS       of crops and their degraded partners, for robust (160000: 8 GB of the accelerator's memory)
 #   PYTHON      (python3)
 set -euo pipefail
@@ -30,7 +31,7 @@ fail() {
 }
 
 for name in $trainings; do
-  case $name in sharp | robust | fast | diffusion) ;; *) fail "Received: TRAININGS=$trainings. Expected some of sharp robust fast diffusion." ;; esac
+  case $name in sharp | faithful | robust | fast | diffusion) ;; *) fail "Received: TRAININGS=$trainings. Expected some of sharp faithful robust fast diffusion." ;; esac
 done
 
 # What exports have in common: photographs at half their size too, in proportion to their sides, so that fine texture is
@@ -58,7 +59,12 @@ export_all() {
   done
   photos=$(realpath "$1")
   local weights=(--pretrained-weights "$(realpath "$2")" --content-channels "$(realpath "$3")")
-  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) more
+  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) teachers=() more
+  for more in ${TEACHERS:-}; do
+    [ -d "$more" ] || fail "Received: TEACHERS=$TEACHERS. Expected folders."
+    teachers+=("$(realpath "$more")")
+  done
+  if [ ${#teachers[@]} != 0 ]; then teachers=(--teacher "${teachers[@]}"); fi
   mkdir -p "$round/code" "$round/start"
   round=$(realpath "$round")
   cd "$here/.."
@@ -69,6 +75,7 @@ export_all() {
   for name in $trainings; do
     case $name in
       sharp) export_step sharp @recipes/sharp_gpu.txt @recipes/sharp_gpu_next.txt "${weights[@]}" "${sizes[@]}" --init SRWGAN_Gen ;;
+      faithful) export_step faithful @recipes/faithful_gpu.txt --packed-limit 2140 --init SRWGAN_Gen/faithful ${teachers[@]+"${teachers[@]}"} ;;
       robust) export_step robust @recipes/sharp_gpu.txt @recipes/robust_gpu.txt "${weights[@]}" "${sizes[@]}" --init "$round/start/robust" --packed-limit 4 ;;
       fast) export_step fast @recipes/sharp_gpu.txt @recipes/fast.txt "${weights[@]}" "${sizes[@]}" --grain 0 --init "$round/start/fast" ;;
       diffusion)
@@ -122,7 +129,7 @@ train_all() {
   for name in $trainings; do
     case $name in
       sharp) train_one sharp "$photos" "$2" --texture 0.5 & ;;
-      fast) train_one fast "$photos" "$2" & ;;
+      faithful | fast) train_one "$name" "$photos" "$2" & ;;
       robust) train_robust & ;;
       diffusion) train_diffusion "$2" & ;;
     esac

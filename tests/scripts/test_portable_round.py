@@ -115,6 +115,21 @@ def test_there_and_back(script, tmp_path):
     assert result.returncode == 0 and sorted(Path(call[3]).name for call in made) == sorted(by_name)
 
 
+def test_the_faithful_end_and_its_teachers(script, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    result, (call,) = script(*EXPORT, TRAININGS="faithful", TEACHERS="one other")
+    assert result.returncode == 0, result.stderr
+    args = build_parser().parse_args([flag.replace("@recipes", f"@{ROOT}/recipes") for flag in call[2:]])
+    check(args)
+    assert args.teacher == [str(tmp_path / "one"), str(tmp_path / "other")] and args.warmup_epochs == args.epochs
+    _, (call,) = script("train", "photos", "60", script="round/portable_round.sh", TRAININGS="faithful")
+    assert call[2] == "faithful" and "--texture" not in call
+    result, made = script(*EXPORT, TRAININGS="faithful", TEACHERS="nowhere", ROUND=str(tmp_path / "second"))
+    assert result.returncode == 2 and not made
+    assert result.stderr == "portable_round.sh: Received: TEACHERS=nowhere. Expected folders.\n"
+
+
 def test_one_training_alone(script):
     _, made = script(*EXPORT, TRAININGS="fast")
     assert len(made) == 1 and "@recipes/fast.txt" in made[0]
@@ -128,7 +143,7 @@ def test_what_it_cannot_use(script):
         (
             EXPORT,
             {"TRAININGS": "blurred"},
-            "Received: TRAININGS=blurred. Expected some of sharp robust fast diffusion.",
+            "Received: TRAININGS=blurred. Expected some of sharp faithful robust fast diffusion.",
         ),
         (("train", "photos", "soon"), {}, "Received: soon seconds. Expected a whole number."),
     ):
