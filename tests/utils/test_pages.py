@@ -1,5 +1,7 @@
 """Pages to train on: they hold text and lines, each is another, and they are the same again."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,15 +28,16 @@ def test_a_page_has_edges_that_are_sharp_and_smooth():
 
 def test_they_stand_beside_photographs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pages, "page", lambda number: np.full((4, 6, 3), number, np.uint8))
-    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "0801.png")
     main([str(tmp_path), "--number", "3"])
     assert capsys.readouterr().out == f"{tmp_path}: 3 pages of {WIDTH}x{HEIGHT}\n"
-    assert len(find_photos(tmp_path, subfolders=())) == 4
-    assert np.asarray(Image.open(tmp_path / "page_002.png")).max() == 2
+    photos = [Path(path).name for path in find_photos(tmp_path, subfolders=())]
+    assert len(photos) == 4 and photos[-1] == "0801.png", "the last ones are held out"
+    assert np.asarray(Image.open(tmp_path / "000_page_002.png")).max() == 2
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), "--number", "1"])
     assert ended.value.code == 2
-    assert "with page_000.png. Expected a folder without such pages" in capsys.readouterr().err
+    assert "with 000_page_000.png. Expected a folder without such pages" in capsys.readouterr().err
 
 
 def test_there_are_fonts():

@@ -5,7 +5,8 @@ thin lines at any angle, flat areas with sharp borders. A page has some of each 
 fonts. It is drawn at twice its size and made smaller, so that edges are smooth. Page N is the same wherever it is
 drawn, as long as Matplotlib has the same fonts.
 
-OUT/page_000.png, ... are pages; with photographs in the same folder, --datapath OUT trains on both.
+OUT/000_page_000.png, ... are pages; with photographs in the same folder, --datapath OUT trains on both. Their names
+come before those of photographs, whose last ones by name are held out.
 """
 
 import argparse
@@ -29,7 +30,7 @@ LETTERS = {False: list(string.ascii_lowercase), True: list(string.ascii_letters)
 
 def main(argv=None):
     args = (parser := build_parser()).parse_args(argv)
-    names = [args.out / f"page_{number:03d}.png" for number in range(args.number)]
+    names = [args.out / f"000_page_{number:03d}.png" for number in range(args.number)]
     try:
         there = [name for name in names if name.exists()]
         if there:
