@@ -44,8 +44,8 @@ class ForeignGenerator:
             shape = self(tf.zeros((1, height, width, 3))).shape.as_list()
         except (ValueError, tf.errors.OpError) as error:
             raise ValueError(f"Received: {path}, a SavedModel that takes no RGB image ({short(error)}).") from error
-        scale = shape[1] // height if len(shape) == 4 else 0
-        if not scale or shape != [1, scale * height, scale * width, 3]:
+        scale = whole_factor((height, width), shape)
+        if not scale:
             raise ValueError(
                 f"Received: {path}, a SavedModel that makes {shape} of [1, {height}, {width}, 3]. "
                 "Expected images at a whole multiple of their size."
@@ -55,6 +55,13 @@ class ForeignGenerator:
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         (result,) = self.signature(**{self.input_name: tf.cast(images, self.input.dtype)}).values()
         return tf.cast(result, "float32")
+
+
+def whole_factor(size: tuple[int, int], shape: list[int]) -> int:
+    """How many times larger a result of this shape is than a picture of (height, width); 0 for no RGB image of such."""
+    height, width = size
+    factor = shape[1] // height if len(shape) == 4 else 0
+    return factor if shape == [1, factor * height, factor * width, 3] else 0
 
 
 def short(error: Exception) -> str:

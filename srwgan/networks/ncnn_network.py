@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srwgan.networks.foreign_generator import short
+from srwgan.networks.foreign_generator import short, whole_factor
 from srwgan.networks.ncnn_file import HINTS, Layer, Weights, read_layers
 from srwgan.networks.saving import free_name, write_saved_model
 from srwgan.whole_files import folder_written_whole
@@ -67,8 +67,8 @@ class NcnnNetwork(tf.Module):
     def find_scale(self) -> int:
         """The whole factor between the sizes of its input and its output."""
         shape = self(tf.zeros((1, TRIED, TRIED, 3))).shape.as_list()
-        scale = shape[1] // TRIED if len(shape) == 4 else 0
-        if not scale or shape != [1, scale * TRIED, scale * TRIED, 3]:
+        scale = whole_factor((TRIED, TRIED), shape)
+        if not scale:
             raise ValueError(
                 f"Received: {self.path}, whose network makes {shape} of [1, {TRIED}, {TRIED}, 3]. "
                 "Expected RGB images at a whole multiple of their size."

@@ -10,6 +10,7 @@ come before those of photographs, whose last ones by name are held out.
 """
 
 import argparse
+import functools
 import string
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def draw_paragraph(draw, random, y, *, light):
     return y + int(random.integers(120))
 
 
+@functools.cache
 def fonts():
     files = sorted((Path(get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
     return [file for file in files if file.stem.startswith(FONTS) and "Display" not in file.stem]
