@@ -187,11 +187,8 @@ def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory, make_photo):
-    folder = tmp_path_factory.mktemp("photographs")
-    for i in range(4):
-        Image.fromarray(make_photo(48, 40 + 8 * (i % 2), seed=i)).save(folder / f"{i}.png")
-    return folder
+def photos(tmp_path_factory, fill_with_data):
+    return fill_with_data(tmp_path_factory.mktemp("data")) / "photographs"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from srwgan.networks.diffusion import DiffusionGenerator, sampled, upsampled
 from srwgan.networks.diffusion_process import NOISE
@@ -218,14 +217,9 @@ def test_two_replicas_make_the_step_of_one_with_the_whole_batch(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, make_photo):
+def folder(tmp_path_factory, fill_with_data):
     """Photographs, a classifier, two teachers of one shape and a discriminator."""
-    folder = tmp_path_factory.mktemp("student")
-    (folder / "photographs").mkdir()
-    for i in range(4):
-        Image.fromarray(make_photo(48, 40 + 8 * (i % 2), seed=i)).save(folder / "photographs" / f"{i}.png")
-    image = keras.Input((None, None, 3))
-    keras.Model(image, keras.layers.Conv2D(4, 3, 2, name="maps")(image)).save(folder / "classifier.keras")
+    folder = fill_with_data(tmp_path_factory.mktemp("student"))
     random = np.random.default_rng(5)
     for name in ("one", "other"):
         teacher = DiffusionGenerator(filters=6, blocks=1, scale=4, steps=2)

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from srwgan.networks.diffusion import DiffusionGenerator
 from srwgan.networks.foreign_generator import ForeignGenerator
@@ -88,14 +87,9 @@ def test_the_step_is_that_of_its_targets(eagerly, phase):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, make_photo):
+def folder(tmp_path_factory, fill_with_data):
     """Photographs, a classifier, and generators: one, its SavedModel, one for a single size, and unfit ones."""
-    folder = tmp_path_factory.mktemp("teacher")
-    (folder / "photographs").mkdir()
-    for i in range(4):
-        Image.fromarray(make_photo(48, 40 + 8 * (i % 2), seed=i)).save(folder / "photographs" / f"{i}.png")
-    image = keras.Input((None, None, 3))
-    keras.Model(image, keras.layers.Conv2D(4, 3, 2, name="maps")(image)).save(folder / "classifier.keras")
+    folder = fill_with_data(tmp_path_factory.mktemp("teacher"))
     keras.utils.set_random_seed(3)
     generator, random = Generator(filters=4, blocks=1, scale=4), np.random.default_rng(5)
     generator.set_weights([w + random.normal(0, 0.1, w.shape) for w in generator.get_weights()])
