@@ -11,6 +11,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 AFTER = {  # the recipe to give before it
     "faithful_last": "faithful",
     "sharp_last": "sharp",
+    "robust_first": "faithful",
     "robust": "sharp",
     "fast": "sharp",
     "sharp_gpu_next": "sharp_gpu",
