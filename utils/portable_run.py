@@ -896,7 +896,7 @@ class Training:
         number = number if loops(self.programs.mesh) else 1
         if self.args.steps:
             number = min(number, self.first.steps + self.args.steps - self.progress.steps)
-        left = self.seconds - (time.monotonic() - self.started)
+        left = max(0.0, self.seconds - (time.monotonic() - self.started))  # 0: the last call may end late
         if left * self.steps_a_second < number:
             number = int(left * self.steps_a_second) if self.steps_a_second else min(number, int(left > 0))
         if phase == "critic":

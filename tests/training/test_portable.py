@@ -318,6 +318,26 @@ def test_the_time_sets_the_rate_and_the_end(machine, tmp_path, monkeypatch):
 
 
 @adam_alone
+def test_a_call_that_ends_late_is_the_last(machine, tmp_path, monkeypatch):
+    """An accelerator that others use too can be slower in the last call than in the one before."""
+    clock = Clock()
+    monkeypatch.setattr(runner.time, "monotonic", clock)
+    training = machine.training(tmp_path / "out", "--seconds", "60", deadline=clock.now + 60)
+    calls = []
+
+    def call(phase, number):
+        calls.append(number)
+        clock.now += 20 * len(calls)  # too slow by more than the margin, at the third call
+        training.steps_a_second = 100.0
+        assert len(calls) < 9
+
+    monkeypatch.setattr(training, "call", call)
+    monkeypatch.setattr(training, "entry", lambda phase, metrics: {"step": 0, "images_per_second": 0.0})
+    assert training.run(argparse.Namespace(number=None)) == 0
+    assert clock.now > training.started + training.seconds + 1 and all(number > 0 for number in calls)
+
+
+@adam_alone
 def test_no_time_left_after_compiling(machine, tmp_path):
     training = machine.training(tmp_path / "out", "--seconds", "1", deadline=runner.time.monotonic() - 1)
     with pytest.raises(runner.Failed, match="no time is left"):
