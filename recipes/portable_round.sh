@@ -105,11 +105,28 @@ train_one() {
     --compilation-cache cache "$@" < /dev/null >> "out/$name.log" 2>&1 || echo "$name ended with status $?: see out/$name.log" >&2
 }
 
+# It compiles while its pairs are made, and waits for pairs/ready. That says 0 seconds where they could not be made.
 train_robust() {
-  if [ ! -e pairs/photographs.bin ]; then
-    (cd code && "$python" -m utils.portable_pairs ../robust --photographs "$photos" --number "${PAIRS:-160000}" --texture 0.5 --output ../pairs)
+  local pairs=pairs/photographs.bin wait=()
+  if [ ! -e $pairs ]; then
+    rm -f pairs/photographs.json pairs/ready
+    make_pairs &
+    while [ ! -e pairs/photographs.json ] && kill -0 $! 2> /dev/null; do sleep 0.2; done # it tells at once what there will be
+    if [ ! -e pairs/photographs.json ]; then
+      echo "robust has no pairs to train on: see above" >&2
+      return
+    fi
+    wait=(--wait pairs/ready)
   fi
-  train_one robust pairs/photographs.bin $((ends - $(date +%s)))
+  train_one robust $pairs $((ends - $(date +%s))) ${wait[@]+"${wait[@]}"}
+}
+
+make_pairs() {
+  if (cd code && "$python" -m utils.portable_pairs ../robust --photographs "$photos" --number "${PAIRS:-160000}" --texture 0.5 --output ../pairs); then
+    : > pairs/ready
+  else
+    echo 0 > pairs/ready
+  fi
 }
 
 train_diffusion() {

@@ -16,6 +16,11 @@ LIMIT = 600  # seconds, of a command that takes one
 
 PYTHON = r"""#!/bin/bash
 echo "$(printf '%s ' "$(basename "$PWD")" "${@@Q}")" >> "$CALLS"  # in one write, since trainings run side by side
+if [[ $* == *portable_pairs* && ${NO_PAIRS:-} ]]; then
+  mkdir -p ../pairs
+  if [ "$NO_PAIRS" = known ]; then touch ../pairs/photographs.json; fi
+  exit 1
+fi
 while [ $# -gt 0 ]; do
   case $1 in
     --export-step)
@@ -23,7 +28,7 @@ while [ $# -gt 0 ]; do
       echo weights > "$2/classifier.npz"
       touch "$2/meta.json" "$2/photographs.bin" ;;
     --chkpt_path) mkdir -p "$2_Gen" ;;
-    --output) mkdir -p "$2"; touch "$2/state.npz" "$2/average.npz" "$2/photographs.bin" ;;
+    --output) mkdir -p "$2"; touch "$2/state.npz" "$2/average.npz" "$2/photographs.json" "$2/photographs.bin" ;;
   esac
   shift
 done
@@ -108,8 +113,11 @@ def test_there_and_back(script, tmp_path):
     pairs = next(call for call in made if "utils.portable_pairs" in call)
     assert pairs[0] == "code" and "../robust" in pairs
     assert "pairs/photographs.bin" in by_name["robust"] and "--resume" not in by_name["robust"]
+    assert by_name["robust"][-2:] == ["--wait", "pairs/ready"]  # it compiles meanwhile
+    assert (round_ / "pairs" / "ready").read_text() == ""  # no other number of seconds
     _, made = script("train", "photos", "60", script="round/portable_round.sh")
-    assert all("--resume" in call for call in made) and len(made) == 4  # pairs are not made again
+    assert all("--resume" in call and "--wait" not in call for call in made)
+    assert len(made) == 4  # pairs are not made again
 
     result, made = script("import")
     assert result.returncode == 0 and sorted(Path(call[3]).name for call in made) == sorted(by_name)
@@ -128,6 +136,18 @@ def test_the_faithful_end_and_its_teachers(script, tmp_path):
     result, made = script(*EXPORT, TRAININGS="faithful", TEACHERS="nowhere", ROUND=str(tmp_path / "second"))
     assert result.returncode == 2 and not made
     assert result.stderr == "portable_round.sh: Received: TEACHERS=nowhere. Expected folders.\n"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pairs_that_cannot_be_made_end_the_wait(script, tmp_path, known):
+    """Whether the command that makes them fails after it has said what there will be, or before."""
+    script(*EXPORT, TRAININGS="robust")
+    environment = {"TRAININGS": "robust", "NO_PAIRS": "known" if known else "unknown"}
+    result, made = script("train", "photos", "60", script="round/portable_round.sh", **environment)
+    trained = [call for call in made if call[1].endswith("portable_run.py")]
+    assert len(trained) == known
+    assert (tmp_path / "round" / "pairs" / "ready").read_text() == "0\n"
+    assert ("robust has no pairs to train on: see above" in result.stderr) is not known
 
 
 def test_one_training_alone(script):
