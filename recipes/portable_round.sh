@@ -59,7 +59,7 @@ export_all() {
   done
   photos=$(realpath "$1")
   local weights=(--pretrained-weights "$(realpath "$2")" --content-channels "$(realpath "$3")")
-  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) teachers=() more
+  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) teachers=() more critic
   for more in ${TEACHERS:-}; do
     [ -d "$more" ] || fail "Received: TEACHERS=$TEACHERS. Expected folders."
     teachers+=("$(realpath "$more")")
@@ -68,9 +68,11 @@ export_all() {
   mkdir -p "$round/code" "$round/start"
   round=$(realpath "$round")
   cd "$here/.."
-  for name in robust fast; do # with the sharp end's discriminator beside them
+  for name in robust fast; do # with the discriminator of their last round where it was kept, or the sharp end's
     mkdir -p "$round/start/$name"
-    cp SRWGAN_Gen/$name/generator.keras SRWGAN_Gen/discriminator.keras "$round/start/$name"
+    critic=SRWGAN_Gen/$name/discriminator.keras
+    [ -e $critic ] || critic=SRWGAN_Gen/discriminator.keras
+    cp SRWGAN_Gen/$name/generator.keras $critic "$round/start/$name"
   done
   for name in $trainings; do
     case $name in

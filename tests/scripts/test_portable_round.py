@@ -47,7 +47,7 @@ def script(tmp_path):
     for name in ("robust", "fast"):
         (code / "SRWGAN_Gen" / name).mkdir(parents=True)
         (code / "SRWGAN_Gen" / name / "generator.keras").touch()
-    (code / "SRWGAN_Gen" / "discriminator.keras").touch()
+    (code / "SRWGAN_Gen" / "discriminator.keras").write_text("the sharp end's")
     (tmp_path / "photos").mkdir()
     for name in ("vgg16.h5", "lpips.npz"):
         (tmp_path / name).touch()
@@ -148,6 +148,13 @@ def test_pairs_that_cannot_be_made_end_the_wait(script, tmp_path, known):
     assert len(trained) == known
     assert (tmp_path / "round" / "pairs" / "ready").read_text() == "0\n"
     assert ("robust has no pairs to train on: see above" in result.stderr) is not known
+
+
+def test_a_round_starts_with_its_own_discriminator_where_it_was_kept(script, tmp_path):
+    (tmp_path / "code" / "SRWGAN_Gen" / "robust" / "discriminator.keras").write_text("its own")
+    script(*EXPORT, TRAININGS="robust fast")
+    critics = [tmp_path / "round" / "start" / name / "discriminator.keras" for name in ("robust", "fast")]
+    assert [critic.read_text() for critic in critics] == ["its own", "the sharp end's"]
 
 
 def test_one_training_alone(script):
