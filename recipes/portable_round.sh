@@ -59,7 +59,7 @@ export_all() {
   done
   photos=$(realpath "$1")
   local weights=(--pretrained-weights "$(realpath "$2")" --content-channels "$(realpath "$3")")
-  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) teachers=() more critic
+  local sizes=(--halve-below 4 --sampling side --packed-limit 2140) teachers=() shortest more critic
   for more in ${TEACHERS:-}; do
     [ -d "$more" ] || fail "Received: TEACHERS=$TEACHERS. Expected folders."
     teachers+=("$(realpath "$more")")
@@ -83,8 +83,8 @@ export_all() {
       diffusion)
         export_step diffusion @recipes/diffusion_gpu.txt "${sizes[@]}" --init SRWGAN_Gen/faithful
         if [ ! -e "$round/start/teacher_Gen" ]; then # of the student's network; its weights are not used
-          more="--trainnum 2 --validnum 1 --halve-below 0 --cropsz 32 --batchsz 1 --crops-per-photo 1 --epochs 1 --precision float32"
-          "$python" train_SRWGAN.py --family diffusion --init SRWGAN_Gen/faithful --datapath Images/train $more --savemodel True \
+          shortest=(--trainnum 2 --validnum 1 --halve-below 0 --cropsz 32 --batchsz 1 --crops-per-photo 1 --epochs 1 --precision float32)
+          "$python" train_SRWGAN.py --family diffusion --init SRWGAN_Gen/faithful --datapath Images/train "${shortest[@]}" --savemodel True \
             --run-dir "$round/start/teacher_run" --chkpt_path "$round/start/teacher"
         fi
         export_step student @recipes/diffusion_student_gpu.txt "${weights[@]}" "${sizes[@]}" --student "$round/start/teacher_Gen" --init SRWGAN_Gen
@@ -107,9 +107,9 @@ train_one() {
     --compilation-cache cache "$@" < /dev/null >> "out/$name.log" 2>&1 || echo "$name ended with status $?: see out/$name.log" >&2
 }
 
-# It compiles while its pairs are made, and waits for pairs/ready. That says 0 seconds where they could not be made.
+# The runner compiles while its pairs are made, and waits for pairs/ready. That says 0 seconds where they could not be made.
 train_robust() {
-  local pairs=pairs/photographs.bin wait=()
+  local pairs=pairs/photographs.bin waits_for=()
   if [ ! -e $pairs ]; then
     rm -f pairs/photographs.json pairs/ready
     make_pairs &
@@ -118,9 +118,10 @@ train_robust() {
       echo "robust has no pairs to train on: see above" >&2
       return
     fi
-    wait=(--wait pairs/ready)
+    waits_for=(--wait pairs/ready)
   fi
-  train_one robust $pairs $((ends - $(date +%s))) ${wait[@]+"${wait[@]}"}
+  train_one robust $pairs $((ends - $(date +%s))) ${waits_for[@]+"${waits_for[@]}"}
+  wait # for the pairs, where the runner ended before them: another call would make them a second time beside
 }
 
 make_pairs() {
