@@ -35,7 +35,7 @@ from srwgan.convert.jobs import find_jobs, kind_of
 from srwgan.convert.options import ALPHAS, PALETTES, Options
 from srwgan.media.gif.format import DITHERS
 from srwgan.media.video import CODECS
-from srwgan.networks.model_folder import faithful_end, found, named_model, robust_of
+from srwgan.networks.model_folder import NAMED, faithful_end, found, named_model, robust_of
 from srwgan.networks.sampling import LARGEST_SEED, MOST_STEPS, SAMPLERS, sampling_of
 from srwgan.pixels import import_opencv
 from srwgan.whole_files import can_be_made, written_whole
@@ -196,7 +196,9 @@ def check_before_loading(args, options):
         raise OSError(f"Received: --output {args.output}. Expected a folder that can be written.")
     model = model_path(args.model)
     if not model.exists():
-        raise FileNotFoundError(f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen.")
+        raise FileNotFoundError(
+            f"Received: --model {model}. Expected a folder that is there, e.g. SRWGAN_Gen, or {', '.join(NAMED)}."
+        )
     if args.fidelity:
         faithful_end(model)
     if args.steady:

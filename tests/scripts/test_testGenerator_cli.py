@@ -118,6 +118,7 @@ def test_nothing_could_be_done(files, model, capsys, name):
         (["photo.png", "--tile", "x"], "--tile: Received: x. Expected a whole number of 1 or more"),
         (["photo.png", "--precision", "int4"], "--precision"),
         (["photo.png", "--model", "nowhere"], "nowhere"),
+        (["photo.png", "--model", "robusst"], "e.g. SRWGAN_Gen, or faithful, robust, fast, diffusion."),
         (["photo.png", "--model", "folder"], "folder"),
         (["photo.png", "--output", "photo.png/out"], "photo.png/out"),
         (["photo.png", "folder", "--output", "out.png"], "out.png"),
