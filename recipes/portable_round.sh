@@ -125,7 +125,7 @@ train_robust() {
 }
 
 make_pairs() {
-  if (cd code && "$python" -m utils.portable_pairs ../robust --photographs "$photos" --number "${PAIRS:-160000}" --texture 0.5 --output ../pairs); then
+  if (cd code && "$python" -m utils.portable_pairs ../robust --photographs "$photos" --number "${PAIRS:-160000}" --texture 0.3 --output ../pairs); then
     : > pairs/ready
   else
     echo 0 > pairs/ready
