@@ -169,6 +169,13 @@ def wait_until(page, condition, argument=None):
     until(lambda: page.evaluate(condition, argument), what=condition, pause=lambda: page.wait_for_timeout(50))
 
 
+def widths(page, selector):
+    """Of the pictures there, once all are loaded."""
+    pictures = f"[...document.querySelectorAll('{selector}')]"
+    wait_until(page, f"{pictures}.every((one) => one.complete)")
+    return page.evaluate(f"{pictures}.map((one) => one.naturalWidth)")
+
+
 def upscale(page, *paths):
     choose(page, *paths)
     page.click("#start")
@@ -254,9 +261,7 @@ def test_an_image_before_and_after(new_page, picture):
     upscale(page, picture)
     facts = page.inner_text("article.result dl")
     assert "32 × 24 → 128 × 96" in facts and "Tiny_Gen" in facts and "PNG" in facts
-    wait_until(page, "[...document.querySelectorAll('.canvas img')].every(i => i.complete)")
-    sizes = page.evaluate("[...document.querySelectorAll('.canvas img')].map(i => i.naturalWidth)")
-    assert sizes == [128, 32]  # after and before, both at full resolution
+    assert widths(page, ".canvas img") == [128, 32]  # after and before, both at full resolution
 
 
 def test_options_are_those_of_the_command_line(new_page, generator_path, gif, tmp_path):
@@ -527,7 +532,7 @@ def test_a_left_over_original_is_left_out_with_a_word(new_page, picture, gif, ma
     upscale(page, small)
     table = page.inner_text(".scores")
     assert "This result" in table and "Bicubic" in table and " dB" in table
-    wait_until(page, "document.querySelector('.map').naturalWidth == 128")  # once it is loaded
+    assert widths(page, ".map") == [128]
     page.click("#chosen li button")
     choose(page, gif)
     page.wait_for_selector("text=original.png is left out: only pictures are compared.")
