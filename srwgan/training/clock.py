@@ -18,7 +18,7 @@ class Clock:
 
     def __init__(self):
         self.seconds, self.images = collections.Counter(), collections.Counter()
-        self.last_due = time.perf_counter()
+        self.start, self.last_due = time.perf_counter(), {}
 
     @contextlib.contextmanager
     def measuring(self, part: str, images: int = 0):
@@ -40,9 +40,10 @@ class Clock:
         """The parts that tell a run's speed. First steps, which are compiled, do not, unless there are no others."""
         return (WAITING, STEPS) if self.images[STEPS] else (WAITING, COMPILING)
 
-    def due(self) -> bool:
-        """Whether half a second has passed since this was last true."""
-        if time.perf_counter() - self.last_due < 0.5:
+    def due(self, every: float) -> bool:
+        """Whether `every` seconds have passed since the start, or since this was last true for as many."""
+        now = time.perf_counter()
+        if now - self.last_due.get(every, self.start) < every:
             return False
-        self.last_due = time.perf_counter()
+        self.last_due[every] = now
         return True

@@ -37,6 +37,8 @@ BAR_NAMES = {  # metrics that the progress bar shows, and their names there
 }
 MOST_BAD_STEPS = 10  # in a row
 VALIDATED_AT_ONCE = 4  # crops
+SHOWN_EVERY = 0.5  # seconds, of the figures beside the progress bar
+SAVED_EVERY = 600.0  # seconds, within an epoch
 
 
 class Stopped(Exception):
@@ -150,13 +152,20 @@ class Run:
                 if self.controller:
                     self.history.add(self.controller.figures(), number)
                 bar.update(number)
-                if clock.due() or step == self.steps:
+                if clock.due(SHOWN_EVERY) or step == self.steps:
                     self.show(bar, metrics, clock.images_per_second())
                 self.check_divergence(metrics)
                 self.agreed_signal = int(metrics["stop"]) or None
-                if self.stopping() and step < self.steps:
+                if step == self.steps:
+                    break  # the epoch's end writes a checkpoint, and stops
+                if self.stopping():
                     bar.close()
                     self.stop()
+                if self.chief and clock.due(SAVED_EVERY):
+                    with clock.measuring(EPOCH_ENDS):
+                        self.save()
+                    if bar.disable:
+                        self.report(epoch, step, metrics, clock)
         self.seconds.update(clock.seconds)
         speed = {"images_per_second": clock.images_per_second()}
         if self.steps_per_call == 1:
@@ -213,8 +222,20 @@ class Run:
         return self.stream.options.batch_size * self.replicas
 
     def show(self, bar: tqdm, metrics: dict, rate: float) -> None:
-        text = {short: f"{metrics[name]:.3g}" for name, short in BAR_NAMES.items() if metrics.get(name)}
-        bar.set_postfix({**text, "img/s": f"{rate:.1f}"}, refresh=False)
+        bar.set_postfix({**shown(metrics), "img/s": f"{rate:.1f}"}, refresh=False)
+
+    def report(self, epoch: int, step: int, metrics: dict, clock: Clock) -> None:
+        """What the progress bar would show, as a line: a log file, such as SLURM's, has no bar."""
+        left = (self.steps - step) * self.images_per_step() / clock.images_per_second()
+        log.info(
+            "Epoch %d/%d: %d of %d batches, %s left; %s",
+            epoch + 1,
+            self.schedule.epochs,
+            step,
+            self.steps,
+            tqdm.format_interval(left),
+            ", ".join(f"{name} {value}" for name, value in shown(metrics).items()),
+        )
 
     def check_divergence(self, metrics: dict) -> None:
         if metrics["bad_in_a_row"] >= MOST_BAD_STEPS:
@@ -337,3 +358,8 @@ class Run:
     def wait_for_workers(self) -> None:
         """Wait until all workers are here: the first to end takes the others' connection, and SLURM ends them."""
         sum_over_workers(self.strategy, 0)
+
+
+def shown(metrics: dict) -> dict[str, str]:
+    """The figures of a step that are not 0, by the names in `BAR_NAMES`."""
+    return {short: f"{metrics[name]:.3g}" for name, short in BAR_NAMES.items() if metrics.get(name)}

@@ -1,8 +1,12 @@
+import io
 import json
+import logging
 import math
 import os
 import pickle
+import re
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -98,6 +102,44 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(make_run, stop_afte
 
     resumed = make_run("stopped")
     assert resumed.restore() == stop_after
+    resumed.train()
+    for made, wanted in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(made, wanted)
+    assert lasting(resumed.history.epochs) == lasting(whole.history.epochs)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_epoch_writes_checkpoints_and_tells_a_log_file_how_far_it_is(make_run, monkeypatch, caplog, terminal):
+    """Killed within its second epoch, it goes on from the batch before; a terminal has the progress bar for that."""
+    caplog.set_level(logging.INFO, "srwgan")
+    if terminal:
+        monkeypatch.setattr(sys, "stderr", Terminal())
+    whole = make_run("whole")
+    whole.train()
+    assert not [line for line in caplog.messages if "batches" in line]  # an epoch of seconds needs neither
+
+    monkeypatch.setattr("srwgan.training.run.SAVED_EVERY", 0.0)
+    killed = make_run("killed")
+
+    def kill(number, phase):
+        if number == STEPS + 2:
+            raise KeyboardInterrupt
+
+    after_each_batch(killed, kill)
+    with pytest.raises(KeyboardInterrupt):
+        killed.train()
+    lines = [line for line in caplog.messages if "batches" in line]
+    assert len(lines) == (0 if terminal else STEPS)
+    for line in lines[-1:]:
+        assert re.fullmatch(r"Epoch 2/2: 1 of 3 batches, \d\d:\d\d left; rec [\d.e+-]+, content .*", line)
+
+    resumed = make_run("killed")
+    assert resumed.restore() == STEPS + 1
     resumed.train()
     for made, wanted in zip(weights(resumed), weights(whole), strict=True):
         np.testing.assert_array_equal(made, wanted)
